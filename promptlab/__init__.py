@@ -1,0 +1,3 @@
+"""Prompt-engineering experiments in Jupyter."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,82 @@
+"""Canonical JSON, and the keys made from it.
+
+Two values that mean the same have the same canonical text: keys are sorted, there is no blank space, and numbers are
+normalised (1, 1.0 and 1e0 are one number; -0.0 is 0). The text is ASCII, so any Python string can be written, lone
+surrogates too. A key is the sha256 of that text, in hex. NaN and infinities are refused: they are not JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def canonical(value: Any) -> str:
+    """Return the one text that stands for a JSON-like value.
+
+    >>> canonical({"b": 1.0, "a": [True, None, 0.7]})
+    '{"a":[true,null,0.7],"b":1}'
+    """
+    return json.dumps(_normalised(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """Return the key of a JSON-like value: sha256 of its canonical text, 64 hex digits."""
+    return hashlib.sha256(canonical(value).encode("ascii")).hexdigest()
+
+
+def compact(value: Any) -> str:
+    """Return JSON as it is sent: order kept, no blank space, readable characters where UTF-8 can hold them."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text if _is_utf8(text) else json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """Return the value in JSON's own types (numpy and pandas scalars unwrapped, tuples as lists, NaN as None).
+
+    Raises `TypeError` for anything JSON cannot hold; objects are never turned into their repr.
+    """
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return None if math.isnan(value) else value
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        return [plain(item) for item in value]
+    return _unwrapped(value)
+
+
+def _unwrapped(value: Any) -> Any:
+    kind = type(value).__name__
+    if kind in {"NAType", "NaTType"}:
+        return None
+    if hasattr(value, "isoformat"):  # dates, pandas timestamps
+        return value.isoformat()
+    if hasattr(value, "tolist"):  # numpy scalars and arrays, pandas Series
+        return plain(value.tolist())
+    msg = f"{value!r} ({kind}) is not JSON; use text, numbers, true/false, None, lists or dicts"
+    raise TypeError(msg)
+
+
+def _normalised(value: Any) -> Any:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {str(name): _normalised(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_normalised(item) for item in value]
+    return value
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

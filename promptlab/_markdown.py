@@ -1,0 +1,98 @@
+"""Messages as a Markdown file with front matter, and back, exactly.
+
+    ---
+    name: terse
+    ---
+
+    # system
+
+    Answer with one word.
+
+    # user
+
+    {{ question }}
+
+A message that is more than a role and plain text stands as JSON under a heading such as `# user json`. A line of a prompt
+that itself looks like a heading is written with a backslash before it. Reading what was written gives the same messages.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+_HEADING = re.compile(r"^# ([a-z]+)( json)?$")
+_ESCAPED = re.compile(r"^\\+# [a-z]+(?: json)?$")
+_UNSAFE = re.compile("[\r\ud800-\udfff]")  # what a text file would change or refuse
+
+
+def write(head: Mapping[str, str], messages: Iterable[Mapping[str, Any]]) -> str:
+    """Return the file's text; empty fields of the head are left out."""
+    front = yaml.safe_dump({name: value for name, value in head.items() if value}, allow_unicode=True, sort_keys=False)
+    return f"---\n{front}---\n\n{write_messages(messages)}"
+
+
+def write_messages(messages: Iterable[Mapping[str, Any]]) -> str:
+    """Return the messages alone, one heading each."""
+    return "\n".join(_written(message) for message in messages)
+
+
+def read(text: str, *, roles: Sequence[str]) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Return the head and the messages of a file's text; raise `ValueError` with what to mend."""
+    found = re.match(r"^---\n(.*?\n)---\n(.*)\Z", text, re.DOTALL)
+    try:
+        head = yaml.load(found[1], Loader=yaml.BaseLoader) if found else None  # noqa: S506 - BaseLoader makes text only
+    except yaml.YAMLError as exc:
+        msg = f"the front matter is not valid YAML: {exc}"
+        raise ValueError(msg) from exc
+    if not found or not isinstance(head, dict) or not head.get("name"):
+        msg = "a template file begins with front matter that holds at least 'name: ...' between two --- lines"
+        raise ValueError(msg)
+    return head, _read_messages(found[2], roles)
+
+
+def _written(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    if set(message) == {"role", "content"} and isinstance(content, str) and not _UNSAFE.search(content):
+        lines = ["\\" + line if _HEADING.match(line) or _ESCAPED.match(line) else line for line in content.split("\n")]
+        return f"# {message['role']}\n\n" + "\n".join(lines) + "\n"
+    rest = {name: value for name, value in message.items() if name != "role"}
+    text = json.dumps(rest, ensure_ascii=False, indent=2)
+    return f"# {message['role']} json\n\n{json.dumps(rest, indent=2) if _UNSAFE.search(text) else text}\n"
+
+
+def _read_messages(body: str, roles: Sequence[str]) -> list[dict[str, Any]]:
+    blocks = _blocks(body, roles)
+    if not blocks:
+        msg = "no message found; begin each with a heading such as '# system' or '# user'"
+        raise ValueError(msg)
+    return [_message(role, lines, is_json=is_json) for role, is_json, lines in blocks]
+
+
+def _blocks(body: str, roles: Sequence[str]) -> list[tuple[str, bool, list[str]]]:
+    found: list[tuple[str, bool, list[str]]] = []
+    for line in body.split("\n"):
+        heading = _HEADING.match(line)
+        if heading and heading[1] in roles:
+            found.append((heading[1], bool(heading[2]), []))
+        elif found:
+            found[-1][2].append(line)
+    return found
+
+
+def _message(role: str, lines: list[str], *, is_json: bool) -> dict[str, Any]:
+    """Undo the escapes, and drop the one blank line below the heading and the one at the end."""
+    lines = lines[1:] if lines and not lines[0] else lines
+    lines = lines[:-1] if lines and not lines[-1] else lines
+    content = "\n".join(line[1:] if _ESCAPED.match(line) else line for line in lines)
+    if not is_json:
+        return {"role": role, "content": content}
+    try:
+        return {"role": role, **json.loads(content)}
+    except (json.JSONDecodeError, TypeError) as exc:
+        msg = f"what stands under '# {role} json' is not a JSON object: {exc}"
+        raise ValueError(msg) from exc

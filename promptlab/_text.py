@@ -1,0 +1,101 @@
+"""Tables and cards as HTML and as plain text. Every text that comes in is escaped: models, files and cases are untrusted.
+
+The HTML carries no script, no style sheet and no fixed colour, so that it is legible in light and dark themes, in an
+untrusted notebook and on a plain viewer.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+UNKNOWN = "unknown"
+
+# C0 and C1 controls but tab and line feed, zero-width characters, bidirectional overrides, the byte-order mark
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_CELL = "text-align:left;vertical-align:top;padding:2px 10px"
+_QUIET = "opacity:.65"
+
+
+def visible(text: str) -> str:
+    """Return the text with characters that hide or reorder others shown as their code, e.g. U+202E.
+
+    >>> visible("a\\x1b[31mb")
+    'a\u27e81B\u27e9[31mb'
+    """
+    return _HIDDEN.sub(lambda found: f"\u27e8{ord(found[0]):02X}\u27e9", text)
+
+
+def clipped(text: str, chars: int) -> str:
+    """Return the visible text on one line, cut to a number of characters."""
+    line = " ".join(visible(text).split())
+    return line if len(line) <= chars else line[: chars - 1] + "…"
+
+
+def escaped(value: Any) -> str:
+    """Return a value as HTML text."""
+    return html.escape(visible(str(value)))
+
+
+def html_card(title: str, body: str, *, note: str = "") -> str:
+    """Return a titled card; `body` is HTML of this module's making, title and note are text."""
+    remark = f' <span style="{_QUIET}">{escaped(note)}</span>' if note else ""
+    return f'<div style="margin:4px 0"><div><b>{escaped(title)}</b>{remark}</div>{body}</div>'
+
+
+def html_table(rows: Iterable[Sequence[Any]], *, head: Sequence[Any] = ()) -> str:
+    """Return a left-aligned table of texts."""
+    top = "".join(f'<th style="{_CELL}">{escaped(cell)}</th>' for cell in head)
+    body = "".join("<tr>" + "".join(_html_cell(cell) for cell in row) + "</tr>" for row in rows)
+    return f"<table>{f'<thead><tr>{top}</tr></thead>' if head else ''}<tbody>{body}</tbody></table>"
+
+
+def html_messages(messages: Iterable[tuple[str, str]]) -> str:
+    """Return (role, text) pairs as a table that keeps line breaks."""
+    cell = f"{_CELL};white-space:pre-wrap;font-family:var(--jp-code-font-family,monospace)"
+    rows = "".join(
+        f'<tr><td style="{_CELL};{_QUIET}">{escaped(role)}</td><td style="{cell}">{escaped(text)}</td></tr>'
+        for role, text in messages
+    )
+    return f"<table><tbody>{rows}</tbody></table>"
+
+
+def html_list(items: Iterable[Any]) -> str:
+    """Return texts as a list."""
+    return "<ul>" + "".join(f"<li>{escaped(item)}</li>" for item in items) + "</ul>"
+
+
+def text_table(rows: Iterable[Sequence[Any]], *, head: Sequence[Any] = ()) -> str:
+    """Return a table of texts in columns of equal width, without trailing blanks."""
+    lines = [[visible(str(cell)) for cell in row] for row in ([head] if head else []) + list(rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, e.g. `1 case`, `2,400 requests`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def usd(amount: float | None) -> str:
+    """Return an amount of money with the digits it needs, or `unknown`."""
+    if amount is None:
+        return UNKNOWN
+    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.2g}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a duration as a person would say it, e.g. `350 ms`, `12 s`, `4 min`, `2.5 h`."""
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 100:  # noqa: PLR2004 - below, seconds read better than minutes
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004 - 90 minutes
+
+
+def _html_cell(cell: Any) -> str:
+    return f'<td style="{_CELL}">{escaped(cell)}</td>'

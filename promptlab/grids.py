@@ -1,0 +1,336 @@
+"""Parameter grids: what to vary, and in which order the cells come out.
+
+A grid is an ordered tuple of cells; a cell is one setting of the request's parameters. In a product the axes are taken
+in the order they were written and the last one varies fastest, as in nested loops. Names and values are checked when the
+grid is made, so that nothing invalid can ever be sent.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import json
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from promptlab import _text
+from promptlab._json import canonical, plain
+from promptlab.errors import GridError
+
+#: The request parameters of the chat and text completions endpoints (openai 3.54.0, 2026-11), in the order of its docs.
+PARAMETERS = (
+    *("model", "temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "seed"),
+    *("frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs", "response_format"),
+    *("reasoning_effort", "verbosity", "tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"),
+    *("modalities", "audio", "prediction", "moderation", "web_search_options", "service_tier", "metadata", "user"),
+    *("store", "safety_identifier", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
+    *("best_of", "echo", "suffix"),  # text completions only
+)
+
+#: Parameters that promptlab sets itself, each with what to do instead.
+RESERVED = {
+    "n": "use repeats= in the plan: each repeat is a sample of its own",
+    "messages": "messages come from a PromptTemplate",
+    "prompt": "the prompt comes from PromptTemplate(name, text=...)",
+    "stream": "promptlab reads whole answers; leave it out",
+    "stream_options": "promptlab reads whole answers; leave it out",
+}
+
+#: Lowest and highest value of a parameter, as the API refuses all others (OpenAPI document 2.3.0).
+RANGES = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "frequency_penalty": (-2, 2),
+    "presence_penalty": (-2, 2),
+    "top_logprobs": (0, 20),
+    "max_tokens": (1, math.inf),
+    "max_completion_tokens": (1, math.inf),
+    "best_of": (1, 20),
+}
+INTEGERS = frozenset({"top_logprobs", "max_tokens", "max_completion_tokens", "seed", "best_of"})
+MAX_STOPS = 4
+
+
+class Cell(Mapping[str, Any]):
+    """One setting: a read-only mapping of names to values.
+
+    `params` are what goes into the request, `variables` what goes into the template.
+    """
+
+    __slots__ = ("_values", "extra_names", "variable_names")
+
+    def __init__(self, values: Mapping[str, Any], *, variables: frozenset[str], extra: frozenset[str]) -> None:
+        self._values = dict(values)
+        self.variable_names = variables
+        self.extra_names = extra
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The request parameters; a value of None leaves its parameter out."""
+        return {k: v for k, v in self._values.items() if k not in self.variable_names and v is not None}
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """The template variables that this cell sets."""
+        return {k: v for k, v in self._values.items() if k in self.variable_names}
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __hash__(self) -> int:
+        return hash(canonical(self._values))
+
+    def __repr__(self) -> str:
+        return f"Cell({self._values!r})"
+
+
+class ParameterGrid:
+    """Settings to try: the product of the axes given, in the order they are written.
+
+    A list, tuple, range, array or Series is an axis; anything else (a number, text, a dict) is a constant. A value that
+    is itself a list stands in a list of its own: `stop=[["\\n"]]`. None leaves the parameter out of the request.
+
+    Parameters
+    ----------
+    cells
+        Instead of keyword arguments: a list of mappings as in scikit-learn, each a product of its own.
+    variables
+        Template variables to sweep beside the parameters: `variables={"persona": ["a pirate", "a poet"]}`.
+    extra
+        Parameters of the provider's own, which are passed on unchecked: `extra={"top_k": [1, 40]}`.
+
+    Raises
+    ------
+    GridError
+        Listing every problem: unknown names with the nearest valid one, values out of range, no cells.
+
+    >>> grid = ParameterGrid(model="smollm2-135m", temperature=[0, 0.7], top_p=[0.5, 1.0])
+    >>> len(grid), dict(grid[1])
+    (4, {'model': 'smollm2-135m', 'temperature': 0, 'top_p': 1.0})
+    >>> [cell["temperature"] for cell in grid.where(lambda cell: cell["temperature"] or cell["top_p"] == 1)]
+    [0, 0.7, 0.7]
+    """
+
+    def __init__(
+        self,
+        cells: Mapping[str, Any] | Sequence[Mapping[str, Any]] = (),
+        /,
+        *,
+        variables: Mapping[str, Any] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        **axes: Any,
+    ) -> None:
+        parts = [cells] if isinstance(cells, Mapping) else list(cells)
+        common = _joined(axes, variables or {}, extra or {})
+        names = frozenset(variables or ()), frozenset(extra or ())
+        products = [_product(_joined(part, common)) for part in (parts or [{}])]
+        self._cells = _checked([Cell(v, variables=names[0], extra=names[1]) for v in itertools.chain(*products)])
+
+    @classmethod
+    def zip(cls, **axes: Any) -> ParameterGrid:
+        """Vary several parameters in step: the first values together, then the second ones.
+
+        >>> [tuple(cell.values()) for cell in ParameterGrid.zip(temperature=[0, 1], top_p=[0.5, 1.0])]
+        [(0, 0.5), (1, 1.0)]
+        """
+        columns = {name: _values(value) for name, value in axes.items() if _is_axis(value)}
+        if len({len(values) for values in columns.values()}) > 1:
+            sizes = ", ".join(f"{name} has {len(values)}" for name, values in columns.items())
+            msg = f"zip needs axes of equal length, but {sizes}"
+            raise GridError(msg)
+        constants = {name: [value] for name, value in axes.items() if not _is_axis(value)}
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return cls([{**constants, **{name: [value] for name, value in row.items()}} for row in rows])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that some cell sets, in the order first met."""
+        return tuple(dict.fromkeys(name for cell in self._cells for name in cell))
+
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """The names that differ between cells, in the order first met."""
+        return tuple(name for name in self.names if len({canonical(cell.get(name)) for cell in self._cells}) > 1)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is valid but seldom meant, one sentence each."""
+        return tuple(_grid_warnings(self))
+
+    def where(self, predicate: Callable[[Cell], object]) -> ParameterGrid:
+        """Keep the cells for which the predicate is true."""
+        return _grid([cell for cell in self._cells if predicate(cell)])
+
+    def sample(self, n: int, *, seed: int) -> ParameterGrid:
+        """Take n cells at random without replacement, in grid order; the same seed takes the same cells."""
+        if not 1 <= n <= len(self):
+            msg = f"cannot sample {n} of {len(self)} cells"
+            raise GridError(msg)
+        places = sorted(random.Random(seed).sample(range(len(self)), n))  # noqa: S311 - a design, not a secret
+        return _grid([self._cells[place] for place in places])
+
+    def __add__(self, other: ParameterGrid) -> ParameterGrid:
+        """Union: these cells, then those of `other` that are not among them."""
+        return _grid(list({canonical(dict(cell)): cell for cell in (*other, *self)[::-1]}.values())[::-1])
+
+    def __mul__(self, other: ParameterGrid) -> ParameterGrid:
+        """Product: every cell here with every cell of `other`, whose axes vary fastest."""
+        if both := set(self.names) & set(other.names):
+            msg = f"both grids set {', '.join(sorted(both))}; a product needs different names"
+            raise GridError(msg)
+        return _grid([_merged(left, right) for left in self for right in other])
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def __iter__(self) -> Iterator[Cell]:
+        return iter(self._cells)
+
+    def __getitem__(self, place: int) -> Cell:
+        return self._cells[place]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ParameterGrid) and list(map(dict, self)) == list(map(dict, other))
+
+    def __hash__(self) -> int:
+        return hash(self._cells)
+
+    def __repr__(self) -> str:
+        axes = (f"{name}={_axis_text([cell.get(name) for cell in self])}" for name in self.names)
+        return f"<ParameterGrid {_text.count(len(self), 'cell')}: {', '.join(axes)}>"
+
+    def _repr_html_(self) -> str:
+        shown = [[cell.get(name, "") for name in self.names] for cell in self._cells[:_SHOWN]]
+        more = len(self) - len(shown)
+        note = f"the first {_SHOWN} of {len(self)}" if more else ""
+        return _text.html_card(f"ParameterGrid · {_text.count(len(self), 'cell')}", _text.html_table(shown, head=self.names), note=note)
+
+
+_SHOWN = 20  # cells in the rich display
+
+
+def _grid(cells: Sequence[Cell]) -> ParameterGrid:
+    if not cells:
+        msg = "the grid has no cells left; loosen the condition"
+        raise GridError(msg)
+    made = ParameterGrid.__new__(ParameterGrid)
+    made._cells = tuple(cells)  # noqa: SLF001 - the cells were checked when first made
+    return made
+
+
+def _joined(*parts: Mapping[str, Any]) -> dict[str, Any]:
+    names = [name for part in parts for name in part]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        msg = f"{', '.join(twice)} given twice"
+        raise GridError(msg)
+    return {name: value for part in parts for name, value in part.items()}
+
+
+def _merged(left: Cell, right: Cell) -> Cell:
+    variables = left.variable_names | right.variable_names
+    return Cell({**left, **right}, variables=variables, extra=left.extra_names | right.extra_names)
+
+
+def _product(axes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    lists = {name: _values(value) for name, value in axes.items()}
+    if empty := [name for name, values in lists.items() if not values]:
+        msg = f"{', '.join(empty)} has no values; give at least one, e.g. {empty[0]}=[0.7]"
+        raise GridError(msg)
+    return [dict(zip(lists, row, strict=True)) for row in itertools.product(*lists.values())]
+
+
+def _is_axis(value: Any) -> bool:
+    return not isinstance(value, str | bytes | Mapping) and (isinstance(value, Iterable) or hasattr(value, "tolist"))
+
+
+def _values(value: Any) -> list[Any]:
+    found = value.tolist() if hasattr(value, "tolist") else value
+    return list(found) if _is_axis(found) else [found]
+
+
+# Checks
+
+_PROBLEM_LIMIT = 20  # more would hide the first ones
+
+
+def _checked(cells: list[Cell]) -> tuple[Cell, ...]:
+    problems = list(dict.fromkeys(problem for cell in cells for problem in _cell_problems(cell)))
+    if problems:
+        raise GridError(problems[:_PROBLEM_LIMIT])
+    if not any(map(len, cells)):
+        msg = "the grid is empty; name at least one parameter, e.g. ParameterGrid(model='gpt-4.1-mini', temperature=[0, 0.7])"
+        raise GridError(msg)
+    return tuple(cells)
+
+
+def _cell_problems(cell: Cell) -> Iterator[str]:
+    for name, value in cell.items():
+        if name in cell.variable_names:
+            if name in PARAMETERS:
+                yield f"{name!r} is a request parameter; give it as a parameter, or rename the template variable"
+        elif name in RESERVED:
+            yield f"{name!r} cannot be swept: {RESERVED[name]}"
+        elif name not in cell.extra_names:
+            yield from _value_problems(name, value)
+        yield from _json_problems(name, value)
+    if cell.get("top_logprobs") is not None and cell.get("logprobs") is None:
+        yield "top_logprobs needs logprobs=True beside it"
+
+
+def _value_problems(name: str, value: Any) -> Iterator[str]:
+    if name not in PARAMETERS:
+        near = difflib.get_close_matches(name, PARAMETERS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "a provider's own parameters go into extra={...}"
+        yield f"unknown parameter {name!r}; {hint}"
+    elif value is None:
+        return
+    elif name in RANGES or name in INTEGERS:
+        yield from _number_problems(name, value)
+    elif name == "stop":
+        if not isinstance(value, str) and not (isinstance(value, list | tuple) and len(value) <= MAX_STOPS):
+            yield f"stop={value!r}: text, or a list of at most {MAX_STOPS} texts inside the list of values"
+    elif name == "model" and not (isinstance(value, str) and value):
+        yield f"model={value!r}: a model's name is text"
+
+
+def _number_problems(name: str, value: Any) -> Iterator[str]:
+    low, high = RANGES.get(name, (-math.inf, math.inf))
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        yield f"{name}={value!r}: a number is needed"
+    elif name in INTEGERS and not (isinstance(value, int) or value.is_integer()):
+        yield f"{name}={value!r}: a whole number is needed"
+    elif not low <= value <= high:  # NaN compares false, so it ends here too
+        span = f"at least {low}" if high == math.inf else f"between {low} and {high}"
+        yield f"{name}={value!r}: it must be {span}"
+
+
+def _json_problems(name: str, value: Any) -> Iterator[str]:
+    try:
+        json.dumps(value, allow_nan=False)
+        plain(value)
+    except (TypeError, ValueError) as exc:
+        yield f"{name}={value!r} cannot be sent as JSON: {exc}"
+
+
+def _grid_warnings(grid: ParameterGrid) -> Iterator[str]:
+    cold = [cell for cell in grid if cell.get("temperature") == 0]
+    tops = {canonical(cell.get("top_p")) for cell in cold}
+    if len(tops) > 1:
+        yield "top_p is swept at temperature 0, where it changes nothing; .where() can leave those cells out"
+    if any(cell.get("max_tokens") is None and cell.get("max_completion_tokens") is None for cell in grid):
+        yield "no max_tokens: an answer may be as long as the model allows, and no worst case can be priced"
+
+
+def _axis_text(values: Iterable[Any]) -> str:
+    shown = list({canonical(value): value for value in values}.values())
+    if len(shown) == 1:
+        return repr(shown[0])
+    return "[" + ", ".join(map(repr, shown[:6])) + (", …]" if len(shown) > 6 else "]")  # noqa: PLR2004 - a line's worth

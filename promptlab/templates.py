@@ -1,0 +1,399 @@
+"""Prompt templates: ordered messages with Jinja2 slots, and a name.
+
+A template is a value: it never changes, and its key is the hash of its messages alone, so the same words under another
+name are the same version. Slots are rendered in Jinja2's sandbox with strict undefined values; what stands in a case is
+put in as text and never rendered itself. A slot that would print None is an error, not the word "None".
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import jinja2.meta
+import jinja2.nodes
+import jinja2.sandbox
+
+from promptlab import _markdown, _text
+from promptlab._json import digest, plain
+from promptlab.errors import PromptlabWarning, TemplateError
+
+ROLES = ("system", "developer", "user", "assistant", "tool")
+
+#: A message as a user may write it: a (role, text) pair, or the API's own dict.
+Message = tuple[str, Any] | Mapping[str, Any]
+
+_TEXT = "text"  # the one "role" of a plain-text template
+_MAX_RENDERED_CHARS = 10_000_000  # far above any context window; a template that loops away ends here
+_UNRENDERED = {"role", "type"}  # fields of a message that the API reads, never a model
+
+
+class TemplateWarning(PromptlabWarning):
+    """The messages of a template are in an order that models seldom expect."""
+
+
+class PromptTemplate:
+    """Ordered messages with Jinja2 slots, under a name.
+
+    Give `system=` and `user=`, or `messages=` as (role, text) pairs or the API's own dicts (text, or content parts such
+    as image URLs), or `text=` for the text completions endpoint, by which base models are still prompted.
+
+    Parameters
+    ----------
+    name
+        What the template is called in tables and plots. Its versions are numbered under this name.
+    note
+        A remark kept with the template; it is not part of the key.
+    parent
+        The key of the template this one was derived from; `replace` sets it.
+
+    Raises
+    ------
+    TemplateError
+        Listing every problem: no messages, an unknown role, a slot that is not valid Jinja2.
+
+    >>> terse = PromptTemplate("terse", system="Answer with one word.", user="{{ question }}")
+    >>> terse.variables
+    ('question',)
+    >>> terse.render({"question": "Capital of France?"})
+    [{'role': 'system', 'content': 'Answer with one word.'}, {'role': 'user', 'content': 'Capital of France?'}]
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        system: str | None = None,
+        user: str | None = None,
+        messages: Iterable[Message] | None = None,
+        text: str | None = None,
+        note: str = "",
+        parent: str | None = None,
+    ) -> None:
+        self.name = _checked_name(name)
+        self.note = note
+        self.parent = parent
+        self._messages = _collected(name, system=system, user=user, messages=messages, text=text)
+        self._slots = _Slots(name, self._messages)
+        for warning in self.warnings:
+            warnings.warn(f"template {name!r}: {warning}", TemplateWarning, stacklevel=2)
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The messages as the API takes them, slots unrendered. A plain-text template has one, of role `text`."""
+        return copy.deepcopy(self._messages)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether this is a plain text for the completions endpoint."""
+        return self._messages[0]["role"] == _TEXT
+
+    @cached_property
+    def key(self) -> str:
+        """The version: sha256 of the messages, whatever the template is called."""
+        return digest(self._messages)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The names that slots read, sorted."""
+        return self._slots.variables
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The variables a case must have: all but those with `| default(...)` or an `is defined` test."""
+        return self._slots.required
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is unusual about the order of the messages, one sentence each."""
+        return tuple(_order_warnings([message["role"] for message in self._messages]))
+
+    def missing(self, columns: Iterable[str]) -> list[str]:
+        """Return one sentence for each required variable that is not among the columns, with the nearest column."""
+        known = list(columns)
+        return [self._missing_sentence(name, known) for name in self.required if name not in known]
+
+    def render(self, case: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the messages with every slot filled from the case.
+
+        Raises
+        ------
+        TemplateError
+            Naming every missing variable, each with the nearest column; or what Jinja2 reported.
+        """
+        if problems := self.missing(case):
+            raise TemplateError(problems)
+        return self._slots.render(plain(case))
+
+    def replace(
+        self,
+        name: str | None = None,
+        *,
+        system: str | None = None,
+        user: str | None = None,
+        messages: Iterable[Message] | None = None,
+        text: str | None = None,
+        note: str | None = None,
+    ) -> PromptTemplate:
+        """Derive a variant that remembers this template as its parent.
+
+        `system` replaces the first system message (or is put first), `user` the last user message; `messages` or `text`
+        replace them all.
+
+        >>> terse = PromptTemplate("terse", system="Answer with one word.", user="{{ question }}")
+        >>> terse.replace("curt", system="One word!").messages[0]["content"]
+        'One word!'
+        """
+        edits = system is not None or user is not None
+        if edits and (self.is_text or messages is not None or text is not None):
+            msg = "replace() takes system= and user= for messages, or messages=, or text=; one of the three"
+            raise TemplateError(msg)
+        if messages is None and text is None:
+            text = self._messages[0]["content"] if self.is_text else None
+            messages = None if self.is_text else _edited(self.messages, system=system, user=user)
+        note = self.note if note is None else note
+        return PromptTemplate(name or self.name, messages=messages, text=text, note=note, parent=self.key)
+
+    def diff(self, other: PromptTemplate) -> str:
+        """Return how `other` differs from this template, as a unified diff of their messages; empty when equal."""
+        before, after = (_markdown.write_messages(side.messages).split("\n") for side in (self, other))
+        return "\n".join(difflib.unified_diff(before, after, self.name, other.name, lineterm=""))
+
+    def save(self, path: str | Path) -> Path:
+        """Write the template as a Markdown file with front matter, one heading a message, and return its path."""
+        head = {"name": self.name, "note": self.note, "parent": self.parent or ""}
+        target = Path(path)
+        target.write_text(_markdown.write(head, self._messages), encoding="utf-8", newline="\n")
+        return target
+
+    @classmethod
+    def load(cls, path: str | Path) -> PromptTemplate:
+        """Read a template that `save` wrote, or that a person wrote in the same form.
+
+        The file has front matter with `name:`, then a level-one heading with a role for each message::
+
+            ---
+            name: terse
+            ---
+
+            # system
+
+            Answer with one word.
+
+            # user
+
+            {{ question }}
+
+        A message whose content is a list of parts stands as JSON under `# user json`. A line of a prompt that itself
+        looks like such a heading is written with a backslash before it.
+        """
+        try:
+            head, messages = _markdown.read(Path(path).read_text(encoding="utf-8-sig"), roles=(*ROLES, _TEXT))
+        except (OSError, ValueError) as exc:
+            msg = f"{path}: {exc}"
+            raise TemplateError(msg) from exc
+        is_text = messages[0]["role"] == _TEXT
+        return cls(
+            head["name"],
+            messages=None if is_text else messages,
+            text=messages[0]["content"] if is_text else None,
+            note=head.get("note", ""),
+            parent=head.get("parent"),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PromptTemplate) and (self.name, self.key) == (other.name, other.key)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.key))
+
+    def __repr__(self) -> str:
+        roles = ", ".join(message["role"] for message in self._messages)
+        return f"<PromptTemplate {self.name!r} {self.key[:8]}: {roles}; variables {', '.join(self.variables) or 'none'}>"
+
+    def _repr_html_(self) -> str:
+        rows = [(message["role"], _content_text(message)) for message in self._messages]
+        return _text.html_card(f"{self.name} · {self.key[:8]}", _text.html_messages(rows), note=self.note)
+
+    def _missing_sentence(self, name: str, columns: Sequence[str]) -> str:
+        near = difflib.get_close_matches(name, columns, n=1)
+        hint = f"did you mean the column {near[0]!r}?" if near else f"the columns are {', '.join(columns) or 'none'}"
+        return f"template {self.name!r} needs {{{{ {name} }}}}, which the cases do not have; {hint}"
+
+
+class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
+    """Jinja2's sandbox, in which a product cannot be made longer than a prompt may be."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any) -> Any:
+        longest = max((len(side) for side in (left, right) if isinstance(side, str | list)), default=1)
+        times = max((side for side in (left, right) if isinstance(side, int)), default=1)
+        if operator == "**" or longest * times > _MAX_RENDERED_CHARS:
+            msg = f"{operator} would make a value longer than {_MAX_RENDERED_CHARS:,} characters"
+            raise jinja2.sandbox.SecurityError(msg)
+        return super().call_binop(context, operator, left, right)
+
+
+def _printed(value: Any) -> Any:
+    if value is None:
+        msg = "a slot would print None; fill the case's value, or test it with {% if ... %}"
+        raise TemplateError(msg)
+    return value
+
+
+_ENVIRONMENT = _Sandbox(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, finalize=_printed)
+
+
+class _Slots:
+    """The compiled slots of a template: every text of every message, in order."""
+
+    def __init__(self, name: str, messages: Sequence[Mapping[str, Any]]) -> None:
+        self._name = name
+        self._messages = messages
+        sources = {text for message in messages for text in _texts(message)}
+        self._compiled = {source: self._compile(source) for source in sources if _has_slot(source)}
+        trees = [_ENVIRONMENT.parse(source) for source in self._compiled]
+        names: set[str] = set().union(*(jinja2.meta.find_undeclared_variables(tree) for tree in trees))
+        optional: set[str] = set().union(*(_optional(tree) for tree in trees))
+        self.variables = tuple(sorted(names))
+        self.required = tuple(sorted(names - optional))
+
+    def render(self, case: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return [self._rendered(message, case) for message in self._messages]
+
+    def _compile(self, source: str) -> jinja2.Template:
+        try:
+            return _ENVIRONMENT.from_string(source)
+        except jinja2.TemplateSyntaxError as exc:
+            msg = f"template {self._name!r}, line {exc.lineno} of {source[:60]!r}: {exc.message}; write {{% raw %}} for literal braces"
+            raise TemplateError(msg) from exc
+
+    def _rendered(self, value: Any, case: Mapping[str, Any]) -> Any:
+        if isinstance(value, str):
+            return self._filled(value, case)
+        if isinstance(value, list):
+            return [self._rendered(item, case) for item in value]
+        if isinstance(value, Mapping):
+            return {k: v if k in _UNRENDERED else self._rendered(v, case) for k, v in value.items()}
+        return value
+
+    def _filled(self, source: str, case: Mapping[str, Any]) -> str:
+        template = self._compiled.get(source)
+        if template is None:
+            return source
+        try:
+            text = template.render(case)
+        except (jinja2.TemplateError, TemplateError, TypeError, ValueError, ArithmeticError) as exc:
+            msg = f"template {self._name!r} cannot render {source[:60]!r}: {exc}"
+            raise TemplateError(msg) from exc
+        if len(text) > _MAX_RENDERED_CHARS:
+            msg = f"template {self._name!r} rendered {len(text):,} characters; at most {_MAX_RENDERED_CHARS:,} are sent"
+            raise TemplateError(msg)
+        return text
+
+
+def _has_slot(source: str) -> bool:
+    return any(mark in source for mark in ("{{", "{%", "{#"))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            if name not in _UNRENDERED:
+                yield from _texts(item)
+
+
+def _optional(tree: jinja2.nodes.Template) -> set[str]:
+    guards = [node for node in tree.find_all(jinja2.nodes.Filter) if node.name in {"default", "d"}]
+    tests = [node for node in tree.find_all(jinja2.nodes.Test) if node.name in {"defined", "undefined"}]
+    return {node.node.name for node in [*guards, *tests] if isinstance(node.node, jinja2.nodes.Name)}
+
+
+def _checked_name(name: str) -> str:
+    if not isinstance(name, str) or not name.strip():
+        msg = f"a template needs a name, not {name!r}; e.g. PromptTemplate('terse', user='{{{{ question }}}}')"
+        raise TemplateError(msg)
+    return name
+
+
+def _collected(
+    name: str, *, system: str | None, user: str | None, messages: Iterable[Message] | None, text: str | None
+) -> list[dict[str, Any]]:
+    shorthand = [("system", system), ("user", user)]
+    given = [(role, content) for role, content in shorthand if content is not None]
+    ways = [bool(given), messages is not None, text is not None]
+    if sum(ways) != 1:
+        msg = f"template {name!r}: give system= and user=, or messages=, or text=; exactly one of the three"
+        raise TemplateError(msg)
+    if text is not None:
+        return [{"role": _TEXT, "content": text}]
+    found = [_as_dict(message) for message in (given or messages or ())]
+    if problems := list(_message_problems(name, found)):
+        raise TemplateError(problems)
+    return found
+
+
+def _as_dict(message: Message) -> dict[str, Any]:
+    if isinstance(message, Mapping):
+        return copy.deepcopy(dict(message))
+    if isinstance(message, tuple | list) and len(message) == 2:  # noqa: PLR2004 - a (role, content) pair
+        return {"role": message[0], "content": copy.deepcopy(message[1])}
+    msg = f"{message!r} is not a message; write ('user', 'text') or {{'role': 'user', 'content': 'text'}}"
+    raise TemplateError(msg)
+
+
+def _message_problems(name: str, messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if not messages:
+        yield f"template {name!r} has no messages; give at least one, e.g. ('user', '{{{{ question }}}}')"
+    for place, message in enumerate(messages):
+        role = message.get("role")
+        if role not in ROLES:
+            near = difflib.get_close_matches(str(role), ROLES, n=1)
+            yield f"template {name!r}, message {place}: role {role!r} is none of {', '.join(near or ROLES)}"
+        content = message.get("content")
+        if not isinstance(content, str | list) and "tool_calls" not in message:
+            yield f"template {name!r}, message {place}: content {content!r} is neither text nor a list of content parts"
+
+
+def _order_warnings(roles: Sequence[str]) -> Iterator[str]:
+    late = [place for place, role in enumerate(roles) if role in {"system", "developer"} and place > 0]
+    if late:
+        yield f"message {late[0]} is a {roles[late[0]]} message but not the first; many models expect it first"
+    spoken = [role for role in roles if role in {"user", "assistant"}]
+    doubled = [role for role, following in zip(spoken, spoken[1:], strict=False) if role == following]
+    if doubled:
+        yield f"two {doubled[0]} messages follow each other; many models expect user and assistant to alternate"
+
+
+def _edited(messages: list[dict[str, Any]], *, system: str | None, user: str | None) -> list[dict[str, Any]]:
+    roles = [message["role"] for message in messages]
+    if system is not None:
+        if "system" in roles:
+            messages[roles.index("system")]["content"] = system
+        else:
+            messages.insert(0, {"role": "system", "content": system})
+    if user is not None:
+        last = [message for message in messages if message["role"] == "user"][-1:]
+        if last:
+            last[0]["content"] = user
+        else:
+            messages.append({"role": "user", "content": user})
+    return messages
+
+
+def _content_text(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, indent=2)
