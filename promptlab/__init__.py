@@ -1,3 +1,61 @@
-"""Prompt-engineering experiments in Jupyter."""
+"""Prompt-engineering experiments in Jupyter.
+
+Sweep templates and parameters over cases against an OpenAI-compatible API or a small model on this machine, with every
+request and response logged in one SQLite file.
+
+>>> from promptlab import Lab, LocalModel, ParameterGrid, PromptTemplate
+"""
+
+from promptlab.backends.http import HttpBackend
+from promptlab.backends.local import LocalModel
+from promptlab.cases import Cases
+from promptlab.errors import (
+    BackendError,
+    CaseError,
+    GridError,
+    LocalModelError,
+    MissingKeyError,
+    NotFoundError,
+    OfflineError,
+    PlanError,
+    PromptlabError,
+    PromptlabWarning,
+    ReadOnlyError,
+    RunError,
+    StoreError,
+    TemplateError,
+)
+from promptlab.grids import ParameterGrid
+from promptlab.lab import Lab
+from promptlab.plans import Plan
+from promptlab.retries import RetryPolicy
+from promptlab.run import Run
+from promptlab.templates import PromptTemplate
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "BackendError",
+    "CaseError",
+    "Cases",
+    "GridError",
+    "HttpBackend",
+    "Lab",
+    "LocalModel",
+    "LocalModelError",
+    "MissingKeyError",
+    "NotFoundError",
+    "OfflineError",
+    "ParameterGrid",
+    "Plan",
+    "PlanError",
+    "PromptTemplate",
+    "PromptlabError",
+    "PromptlabWarning",
+    "ReadOnlyError",
+    "RetryPolicy",
+    "Run",
+    "RunError",
+    "StoreError",
+    "TemplateError",
+]

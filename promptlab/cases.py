@@ -10,7 +10,7 @@ import json
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from promptlab import _text
 from promptlab._json import digest, plain
@@ -139,8 +139,8 @@ _SHOWN = 5  # cases in the rich display
 
 
 def _rows(rows: Iterable[Case] | pd.DataFrame | Cases) -> Iterator[dict[str, Any]]:
-    if hasattr(rows, "to_dict") and hasattr(rows, "columns"):
-        rows = rows.to_dict("records")
+    if hasattr(rows, "to_dict"):  # a DataFrame, told without importing pandas
+        rows = cast("list[Case]", rows.to_dict("records"))
     if isinstance(rows, Mapping | str):
         msg = f"cases are a list of mappings, not one {type(rows).__name__}; write [{{...}}]"
         raise CaseError(msg)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import itertools
 import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import jinja2.exceptions
 import jinja2.meta
 import jinja2.nodes
 import jinja2.sandbox
@@ -93,7 +95,7 @@ class PromptTemplate:
     @property
     def is_text(self) -> bool:
         """Whether this is a plain text for the completions endpoint."""
-        return self._messages[0]["role"] == _TEXT
+        return bool(self._messages[0]["role"] == _TEXT)
 
     @cached_property
     def key(self) -> str:
@@ -130,7 +132,11 @@ class PromptTemplate:
         """
         if problems := self.missing(case):
             raise TemplateError(problems)
-        return self._slots.render(plain(case))
+        return self.fill(plain(case))
+
+    def fill(self, case: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Render without looking for missing variables first; the values are plain already. For plans, which check once."""
+        return self._slots.render(case)
 
     def replace(
         self,
@@ -238,7 +244,7 @@ class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
         times = max((side for side in (left, right) if isinstance(side, int)), default=1)
         if operator == "**" or longest * times > _MAX_RENDERED_CHARS:
             msg = f"{operator} would make a value longer than {_MAX_RENDERED_CHARS:,} characters"
-            raise jinja2.sandbox.SecurityError(msg)
+            raise jinja2.exceptions.SecurityError(msg)
         return super().call_binop(context, operator, left, right)
 
 
@@ -373,7 +379,7 @@ def _order_warnings(roles: Sequence[str]) -> Iterator[str]:
     if late:
         yield f"message {late[0]} is a {roles[late[0]]} message but not the first; many models expect it first"
     spoken = [role for role in roles if role in {"user", "assistant"}]
-    doubled = [role for role, following in zip(spoken, spoken[1:], strict=False) if role == following]
+    doubled = [role for role, following in itertools.pairwise(spoken) if role == following]
     if doubled:
         yield f"two {doubled[0]} messages follow each other; many models expect user and assistant to alternate"
 

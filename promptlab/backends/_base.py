@@ -9,37 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from promptlab.attempts import Reply, SendError
 from promptlab.requests import Request
 
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One HTTP reply: status, headers and the exact bytes after content decoding.
-
-    `sent` holds the body that crossed the wire where it is not the one asked for (a user's own client may rewrite it).
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    content: bytes
-    sent: bytes | None = None
-
-
-class SendError(Exception):
-    """The exchange ended without a whole reply.
-
-    Attributes
-    ----------
-    kind
-        A short name: `connect`, `timeout`, `deadline`, `reset`, `body_cut`, `protocol`, `cancelled`.
-    maybe_paid
-        True when the request may have reached the model, so that it may have been billed.
-    """
-
-    def __init__(self, kind: str, message: str, *, maybe_paid: bool) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.maybe_paid = maybe_paid
+__all__ = ["Backend", "BackendInfo", "Reply", "SendError"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +28,7 @@ class BackendInfo:
 class Backend(Protocol):
     """What answers requests.
 
-    Every method is called on promptlab's one event loop, except `info` and `identity`, which do no I/O beyond the local disk.
+    The asynchronous methods are called on promptlab's one event loop, the others on any thread.
     """
 
     @property
@@ -76,6 +49,9 @@ class Backend(Protocol):
 
     def info(self) -> BackendInfo:
         """Return what is logged with a run."""
+
+    def start(self) -> None:
+        """Make ready to send; raise `BackendError` when that cannot be. Called before anything is written or sent."""
 
     async def send(self, request: Request, *, client_request_id: str, timeout_s: float) -> Reply:
         """Send the request once; raise `SendError` when no whole reply came back."""

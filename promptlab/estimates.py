@@ -1,0 +1,152 @@
+"""What a plan will take: what the file holds of it, and tokens, money and time for the rest.
+
+Every figure rests on this file's own answers of the same model where there are any, else on general rules; what neither
+can tell is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from promptlab import prices, results, tokens
+from promptlab.backends._base import Backend
+from promptlab.plans import Estimate, Plan, Trial
+from promptlab.results import ModelFacts
+from promptlab.store import Store
+
+N = TypeVar("N", int, float)
+
+_SAMPLED = 20  # prompts that tiktoken counts, to know a model's tokens a byte
+
+
+def estimated(plan: Plan, store: Store, backend: Backend, *, explainer: Callable[[Trial, Plan], str]) -> Plan:
+    """Return the plan with its estimate, with what the file learned about its models, and able to explain itself."""
+    made = replace(
+        plan,
+        estimate=_estimate(plan, store, backend),
+        learned=tuple(_learned(plan, results.refusals(store))),
+        explainer=lambda trial: explainer(trial, plan),
+    )
+    made.__dict__.update({name: plan.__dict__[name] for name in ("key", "measured") if name in plan.__dict__})
+    return made
+
+
+def unanswered(plan: Plan, store: Store) -> Iterator[int]:
+    """Yield the positions of trials whose answer the file does not hold, in plan order."""
+    keys, _ = plan.measured
+    held = results.answered(store, set(keys), plan.generation)
+    for position in range(len(plan)):
+        place, repeat = divmod(position, plan.repeats)
+        if (keys[place], repeat) not in held:
+            yield position
+
+
+@dataclass(slots=True)
+class _Load:
+    """What is to be sent to one model; the bound of its answers is None when some have none."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_bound: int | None = 0
+
+    def add(self, number: int, prompt_tokens: int, max_tokens: int | None) -> None:
+        self.requests += number
+        self.prompt_tokens += number * prompt_tokens
+        if max_tokens is None or self.completion_bound is None:
+            self.completion_bound = None
+        else:
+            self.completion_bound += number * max_tokens
+
+
+def _estimate(plan: Plan, store: Store, backend: Backend) -> Estimate:
+    missing = _missing(plan, store)
+    to_send: dict[str, int] = {}
+    loads: dict[str, _Load] = {}
+    facts = {model: results.model_facts(store, model, plan.identity) for model in _models(plan)}
+    ratios = {model: known.tokens_per_byte or _counted_ratio(plan, model) for model, known in facts.items()}
+    keys, sizes = plan.measured
+    for place, number in missing.items():
+        if number and keys[place] not in to_send:
+            template, cell, _, _ = plan.place(place * plan.repeats)
+            params, model = plan.grid[cell], str(plan.grid[cell]["model"])
+            messages = len(plan.templates[template].messages)
+            prompt = tokens.estimate(sizes[place], messages=messages, tokens_per_byte=ratios[model])
+            loads.setdefault(model, _Load()).add(number, prompt, params.get("max_tokens") or params.get("max_completion_tokens"))
+        to_send.setdefault(keys[place], number)
+    answered = len(plan) - sum(missing.values())
+    return _priced(loads, facts, backend, to_send=sum(to_send.values()), answered=answered)
+
+
+def _missing(plan: Plan, store: Store) -> dict[int, int]:
+    """Return how many repeats lack an answer, by the place of template, cell and case."""
+    keys, _ = plan.measured
+    held = results.answered(store, set(keys), plan.generation)
+    if not held:
+        return dict.fromkeys(range(len(keys)), plan.repeats)
+    return {place: sum((key, repeat) not in held for repeat in range(plan.repeats)) for place, key in enumerate(keys)}
+
+
+def _priced(
+    loads: dict[str, _Load], facts: dict[str, ModelFacts], backend: Backend, *, to_send: int, answered: int
+) -> Estimate:
+    completions = {model: _completion(load, facts[model]) for model, load in loads.items()}
+    url = backend.info().base_url
+    costs = [0.0 if backend.is_free else _cost(model, load, completions[model], url) for model, load in loads.items()]
+    times = [_seconds(load, facts[model], backend) for model, load in loads.items()]
+    return Estimate(
+        to_send=to_send,
+        answered=answered,
+        prompt_tokens=sum(load.prompt_tokens for load in loads.values()),
+        completion_tokens=_total(completions.values()),
+        completion_is_bound=any(facts[model].completion_tokens is None for model in loads),
+        cost_usd=_total(costs),
+        time_s=_total(times),
+    )
+
+
+def _completion(load: _Load, known: ModelFacts) -> int | None:
+    if known.completion_tokens is None:
+        return load.completion_bound
+    return round(load.requests * known.completion_tokens)
+
+
+def _cost(model: str, load: _Load, completion: int | None, base_url: str | None) -> float | None:
+    return None if completion is None else prices.price(model, load.prompt_tokens, completion, base_url=base_url)
+
+
+def _seconds(load: _Load, known: ModelFacts, backend: Backend) -> float | None:
+    if known.latency_ms is None:
+        return None
+    return load.requests * known.latency_ms / 1000 / min(backend.concurrency, load.requests)
+
+
+def _total(parts: Iterable[N | None]) -> N | None:
+    """Return the sum, or None when a part is unknown."""
+    total: N = 0
+    for part in parts:
+        if part is None:
+            return None
+        total += part
+    return total
+
+
+def _models(plan: Plan) -> list[str]:
+    return list(dict.fromkeys(str(cell["model"]) for cell in plan.grid))
+
+
+def _counted_ratio(plan: Plan, model: str) -> float | None:
+    encoding = tokens.encoding_of(model)
+    if encoding is None:
+        return None
+    step = max(1, len(plan) // _SAMPLED)
+    texts = [plan.request(position).text for position in range(0, len(plan), step)]
+    messages = max(len(template.messages) for template in plan.templates)
+    return tokens.sampled_ratio(texts, messages=messages, encoding=encoding)
+
+
+def _learned(plan: Plan, refused: set[tuple[str, str]]) -> Iterator[str]:
+    for model, name in sorted(refused):
+        if any(cell["model"] == model and cell.get(name) is not None for cell in plan.grid):
+            yield f"{model} was seen to refuse {name}; requests with both will fail"

@@ -1,0 +1,467 @@
+"""The lab: a backend and a store together, where everything starts."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from promptlab import _loop, _text, estimates, ledger, plans, results
+from promptlab.backends._base import Backend
+from promptlab.backends.http import HttpBackend
+from promptlab.backends.local import LocalModel
+from promptlab.backends.offline import OfflineBackend
+from promptlab.cases import Case, Cases
+from promptlab.errors import BackendError, OfflineError, PlanError
+from promptlab.grids import ParameterGrid
+from promptlab.plans import Plan, Trial
+from promptlab.results import LoggedRequest, RunRow
+from promptlab.retries import RetryPolicy
+from promptlab.run import OnError, Run, began
+from promptlab.runner import Job, Runner
+from promptlab.store import Store
+from promptlab.templates import PromptTemplate
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from openai import AsyncOpenAI
+
+TRIALS_A_WRITE = 1_000  # so that Ctrl-C is heard while a large plan is being written
+
+
+class Lab:
+    """Where everything starts: what answers requests, and the file that keeps them.
+
+    Parameters
+    ----------
+    path
+        The SQLite file, made when it is not there. No other folder is searched for it.
+    backend
+        What answers, e.g. `LocalModel()`; else an OpenAI-compatible endpoint is used.
+    base_url, api_key
+        The endpoint, else `OPENAI_BASE_URL` and `OPENAI_API_KEY` from the environment or from `.env` in this folder.
+    client
+        An `AsyncOpenAI` of your own (Azure, a gateway), not used elsewhere.
+    offline
+        Answer from the file only. A request it does not hold is an error that names the nearest one.
+    policy
+        How patient to be with one request.
+
+    Raises
+    ------
+    StoreError
+        When the file cannot be opened.
+    BackendError
+        When the endpoint's address or the client cannot be used. A missing key is reported when something is to be sent.
+    """
+
+    def __init__(
+        self,
+        path: str | Path = "experiments.db",
+        *,
+        backend: Backend | None = None,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        client: AsyncOpenAI | None = None,
+        offline: bool = False,
+        policy: RetryPolicy | None = None,
+    ) -> None:
+        if backend is None:
+            env = {} if client is not None else _environment()
+            backend = HttpBackend(
+                base_url=base_url or env.get("OPENAI_BASE_URL"), api_key=api_key or env.get("OPENAI_API_KEY"), client=client
+            )
+            is_named = base_url is not None or client is not None
+            del env, api_key  # so that no traceback that prints variables can show the key
+        elif base_url or api_key or client is not None:
+            msg = "backend= is given beside base_url=, api_key= or client=; give one of them"
+            raise BackendError(msg)
+        else:
+            is_named = True
+        self.store = Store(path, create=not offline)
+        self.backend: Backend = _offline(self.store, backend if is_named else None) if offline else backend
+        self.policy = policy or RetryPolicy()
+        self.last_run: Run | None = None
+
+    @property
+    def path(self) -> Path:
+        """The SQLite file."""
+        return self.store.path
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether nothing is ever sent."""
+        return isinstance(self.backend, OfflineBackend)
+
+    # Plans
+
+    def plan(
+        self,
+        templates: PromptTemplate | Iterable[PromptTemplate],
+        grid: ParameterGrid | Mapping[str, Any],
+        *,
+        cases: Cases | pd.DataFrame | Iterable[Case] | None = None,
+        repeats: int = 1,
+        generation: int = 0,
+    ) -> Plan:
+        """Return the plan of templates x settings x cases x repeats, with what it will take. Nothing is sent.
+
+        Parameters
+        ----------
+        cases
+            Rows for the templates' variables; left out for templates without variables.
+        repeats
+            How many independent samples of each request.
+        generation
+            0 takes answers that the file holds; 1, 2, ... sample afresh, and are themselves kept and taken again.
+
+        Raises
+        ------
+        PlanError
+            Listing every problem: missing variables with the nearest column, equal cases, no model, ...
+        """
+        plan = plans.validated(
+            [templates] if isinstance(templates, PromptTemplate) else list(templates),
+            grid if isinstance(grid, ParameterGrid) else ParameterGrid(grid),
+            cases if isinstance(cases, Cases) else Cases([{}] if cases is None else cases),
+            repeats=repeats,
+            generation=generation,
+            identity=self.backend.identity,
+        )
+        return estimates.estimated(plan, self.store, self.backend, explainer=self._explain)
+
+    # Runs
+
+    def run(
+        self,
+        templates: Plan | PromptTemplate | Iterable[PromptTemplate],
+        grid: ParameterGrid | Mapping[str, Any] | None = None,
+        *,
+        cases: Cases | pd.DataFrame | Iterable[Case] | None = None,
+        repeats: int = 1,
+        generation: int = 0,
+        name: str | None = None,
+        note: str = "",
+        concurrency: int | None = None,
+        retry_failed: bool = False,
+        on_error: OnError = "continue",
+        progress: bool = True,
+    ) -> Run:
+        """Execute a plan, or templates with a grid, and return the run when every trial has an end.
+
+        What the file holds is not asked again. An identical plan under the same name is the same run: a finished one is
+        returned as it is, an unfinished one goes on where it stopped.
+
+        Parameters
+        ----------
+        name
+            What the run is called; made from the templates' names when left out.
+        concurrency
+            How many requests are in flight at most: 32 for a server, the number of slots for the local model.
+        retry_failed
+            Ask again for what the server refused in this run (400, 413, 422); other failures are asked again anyway.
+        on_error
+            `continue`: a failed trial is a row with its error. `stop`: the first one ends the run and raises `RunError`.
+        """
+        return self.start(
+            templates,
+            grid,
+            cases=cases,
+            repeats=repeats,
+            generation=generation,
+            name=name,
+            note=note,
+            concurrency=concurrency,
+            retry_failed=retry_failed,
+            on_error=on_error,
+        ).wait(progress=progress)
+
+    def start(
+        self,
+        templates: Plan | PromptTemplate | Iterable[PromptTemplate],
+        grid: ParameterGrid | Mapping[str, Any] | None = None,
+        *,
+        cases: Cases | pd.DataFrame | Iterable[Case] | None = None,
+        repeats: int = 1,
+        generation: int = 0,
+        name: str | None = None,
+        note: str = "",
+        concurrency: int | None = None,
+        retry_failed: bool = False,
+        on_error: OnError = "continue",
+    ) -> Run:
+        """Start a run in the background and return it at once: `run.wait()`, `run.stop()`, `await run`; see `run`."""
+        plan = self._planned(templates, grid, cases=cases, repeats=repeats, generation=generation)
+        return self._started(
+            plan, name=name, note=note, concurrency=concurrency, retry_failed=retry_failed, on_error=on_error
+        )
+
+    def ask(self, template: PromptTemplate, case: Case | None = None, *, generation: int = 0, **params: Any) -> Answer:
+        """Return one logged answer, for the first minute with a prompt; asking the same again costs nothing.
+
+        With the local model, `model=` may be left out.
+        """
+        if "model" not in params and isinstance(self.backend, LocalModel):
+            params = {"model": self.backend.name, **params}
+        plan = self.plan(template, ParameterGrid(params), cases=[case or {}], generation=generation)
+        run = self._started(plan, name=f"ask {template.name}", note="", concurrency=1, retry_failed=True, on_error="continue")
+        return Answer(run.wait(progress=False))
+
+    def models(self) -> list[str]:
+        """Return the names of the models on offer."""
+        self.backend.start()
+        return _loop.run(self.backend.models())
+
+    # What the file holds
+
+    def runs(self) -> pd.DataFrame:
+        """Return every run in the file, one row each, the oldest first."""
+        return results.runs_frame(self.store)
+
+    def load(self, name: str | int) -> Run:
+        """Return a past run by its id, or by its name (the newest of that name)."""
+        return Run(self.store, results.find_run(self.store, name).id)
+
+    def request(self, request_id: int) -> LoggedRequest:
+        """Return one logged request with every attempt: exact request, exact response, headers, `.as_curl()`."""
+        return results.logged_request(self.store, request_id)
+
+    def sql(self, query: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
+        """Return the result of a query on the file, as a DataFrame.
+
+        The query can neither write nor reach another file, and is ended when it takes too long. `trials_view` has one
+        flat row a trial.
+        """
+        import pandas as pd  # noqa: PLC0415 - costs 0.3 s, so only where it is used
+
+        columns, rows = self.store.query(query, parameters)
+        return pd.DataFrame(rows, columns=columns)
+
+    def close(self) -> None:
+        """Give back connections and the local model's server, and close the file."""
+        _loop.run(self.backend.aclose())
+        self.store.close()
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Lab {', '.join(value for _, value in self._facts())}>"
+
+    def _repr_html_(self) -> str:
+        return _text.html_card(f"Lab · {self.path}", _text.html_table(self._facts()))
+
+    def _facts(self) -> list[tuple[str, str]]:
+        runs, answers = self.store.read("select (select count(*) from runs), (select count(*) from samples where state = 'done')")[0]
+        held = f"{_text.count(runs, 'run')} and {_text.count(answers, 'answer')}"
+        return [("file", str(self.path)), ("holds", held), ("answers from", repr(self.backend).strip("<>"))]
+
+    # How a plan becomes a run
+
+    def _planned(self, templates: Any, grid: Any, **options: Any) -> Plan:
+        if not isinstance(templates, Plan):
+            if grid is None:
+                msg = "give a plan, or templates and a grid: lab.run([terse], ParameterGrid(model=...), cases=cases)"
+                raise PlanError(msg)
+            return self.plan(templates, grid, **options)
+        if grid is not None or options != {"cases": None, "repeats": 1, "generation": 0}:
+            msg = "a plan has its grid, cases, repeats and generation already; give them to lab.plan(...)"
+            raise PlanError(msg)
+        if templates.identity != self.backend.identity:
+            msg = f"this plan was made for {templates.identity}, and this lab asks {self.backend.identity}; make it anew with lab.plan(...)"
+            raise PlanError(msg)
+        return templates
+
+    def _started(
+        self, plan: Plan, *, name: str | None, note: str, concurrency: int | None, retry_failed: bool, on_error: OnError
+    ) -> Run:
+        name = name or plan.default_name
+        found = results.run_of_plan(self.store, plan.key, name)
+        states = results.sample_states(self.store, found.id) if found else {}
+        todo = _todo(plan, states, retry_failed=retry_failed)
+        if found and not todo:
+            self.last_run = Run(self.store, found.id)
+            return self.last_run
+        if self.is_offline:
+            self._check_held(plan)
+        elif self._lacks(plan):
+            self.backend.start()
+        run_id = self._registered(plan, found, name, note)
+        self.last_run = Run(self.store, run_id)
+        return self._begun(self.last_run, plan, concurrency=concurrency, retry_failed=retry_failed, on_error=on_error)
+
+    def _lacks(self, plan: Plan) -> bool:
+        """Whether some answer of a plan is not in the file."""
+        return next(estimates.unanswered(plan, self.store), None) is not None
+
+    def _check_held(self, plan: Plan) -> None:
+        """Raise when the file lacks an answer, naming the stored request that is nearest to the first one missing."""
+        missing = list(estimates.unanswered(plan, self.store))
+        if not missing:
+            return
+        near = results.nearest(self.store, plan.request(missing[0]))
+        hint = f"the nearest is request {near.request_id}: {near.difference or 'another repeat'}" if near else "it holds none like it"
+        msg = f"offline: {self.path} lacks {_text.count(len(missing), 'answer')} of {len(plan):,}; first {plan[missing[0]]!r}: {hint}"
+        raise OfflineError(msg, nearest=near.request_id if near else None, differs=near.fields if near else ())
+
+    def _registered(self, plan: Plan, found: RunRow | None, name: str, note: str) -> int:
+        """Write the plan's rows, as far as they are not there yet, and return the run's id."""
+        now_s, info, environment = time.time(), self.backend.info(), {**_software(), "note": note, "tags": "[]"}
+        write = self.store.write
+        if found is None:
+            run_id = write(
+                lambda c: ledger.add_run(c, plan, name=name, info=info, environment=environment, now_s=now_s)
+            ).result()
+        else:
+            run_id = found.id
+        template_ids = write(lambda c: ledger.add_templates(c, plan.templates, now_s=now_s)).result()
+        case_ids = write(lambda c: ledger.add_cases(c, plan.cases)).result()
+        rows = ledger.PlanRows(run_id, template_ids, case_ids)
+        for start in range(0, len(plan), TRIALS_A_WRITE):
+            positions = range(start, min(start + TRIALS_A_WRITE, len(plan)))
+            write(lambda c, positions=positions: ledger.add_trials(c, plan, rows, positions)).result()  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        return run_id
+
+    def _begun(self, run: Run, plan: Plan, *, concurrency: int | None, retry_failed: bool, on_error: OnError) -> Run:
+        states = results.sample_states(self.store, run.id)
+        todo = _todo(plan, states, retry_failed=retry_failed)
+        if not todo:
+            self.store.write(lambda c: ledger.complete_run(c, run.id, now_s=time.time())).result()
+            return run
+        runner = Runner(
+            self.backend,
+            self.store,
+            concurrency=concurrency or self.backend.concurrency,
+            policy=self.policy,
+            stops_at_failure=on_error == "stop",
+        )
+        runner.progress.total = len({sample_id for sample_id, _, _ in states.values()})
+        runner.progress.answered_before = runner.progress.total - len(todo)
+        return began(run, runner, lambda: runner.execute(run.id, _jobs(plan, states, todo)), on_error=on_error)
+
+    def _explain(self, trial: Trial, plan: Plan) -> str:
+        held = results.answered(self.store, [trial.request.sample_key], plan.generation)
+        if (trial.request.sample_key, trial.repeat) in held:
+            return f"{trial!r} is answered in {self.path} and costs nothing"
+        others = sorted(repeat for _, repeat in held)
+        if others:
+            return f"{trial!r} is not answered: this request is, but only its repeats {', '.join(map(str, others))}"
+        near = results.nearest(self.store, trial.request)
+        if near is None:
+            return f"{trial!r} is not answered: {self.path} holds no answer from POST /{trial.request.endpoint}"
+        why = near.difference or f"it was asked of another backend or generation, not of {plan.identity}, generation {plan.generation}"
+        return f"{trial!r} is not answered; the nearest answered request is {near.request_id}: {why}"
+
+
+class Answer:
+    """One answer: its text, and the run that logged it.
+
+    Attributes
+    ----------
+    text
+        What the model wrote; empty when there is no text.
+    run
+        The run of this one trial; `run.frame()` has its tokens, cost and ids.
+
+    Raises
+    ------
+    BackendError
+        When no answer came; the message says why.
+    """
+
+    def __init__(self, run: Run) -> None:
+        row = run.frame().iloc[0]
+        if row["status"] != "ok":
+            raise BackendError(f"no answer: {row['error'] or run.reason or row['status']}")
+        self.run = run
+        self.text: str = row["output"] if isinstance(row["output"], str) else ""
+        self.finish_reason: str | None = row["finish_reason"]
+        self.flags: str = row["flags"]
+        self.request_id = int(row["request_id"])
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return _text.visible(self.text) + (f"\n[{self.flags}]" if self.flags else "")
+
+
+def _todo(plan: Plan, states: Mapping[int, tuple[int, str, str | None]], *, retry_failed: bool) -> list[int]:
+    """Return the positions to be asked, in sending order: those without an answer, one a sample."""
+    found: dict[int, int] = {}
+    for position in plan.sending_order():
+        sample_id, state, failure = states.get(position, (-1 - position, "todo", None))
+        is_refused = state == "failed" and failure in {"request", "parameter", "model"} and not retry_failed
+        if state != "done" and not is_refused:
+            found.setdefault(sample_id, position)
+    return list(found.values())
+
+
+def _jobs(plan: Plan, states: Mapping[int, tuple[int, str, str | None]], todo: Iterable[int]) -> Iterator[Job]:
+    for position in todo:
+        cell = plan.grid[plan.place(position)[1]]
+        yield Job(states[position][0], plan.request(position), frozenset(cell.params))
+
+
+def _offline(store: Store, backend: Backend | None) -> OfflineBackend:
+    """Return the backend that stands for the one whose answers the file holds."""
+    if backend is not None:
+        return OfflineBackend(backend.identity)
+    held = results.identities(store)
+    if len(held) != 1:
+        choice = "; name one with base_url= or backend=: " + ", ".join(held) if held else ": nothing was asked yet"
+        msg = f"offline: {store.path} holds answers of {len(held)} backends{choice}"
+        raise OfflineError(msg)
+    return OfflineBackend(held[0])
+
+
+def _environment() -> dict[str, str]:
+    """Return the settings of the endpoint: the environment's, else those of `.env` in this folder."""
+    from dotenv import dotenv_values  # noqa: PLC0415 - only where it is used
+
+    names = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
+    both = {**dotenv_values(".env"), **os.environ}
+    return {name: value for name in names if (value := both.get(name))}
+
+
+def _software() -> dict[str, Any]:
+    """Return what is logged about the machine with every run: versions, host name, notebook and commit, no paths."""
+    return {
+        "promptlab_version": _version("promptlab-notebook"),
+        "openai_version": _version("openai"),
+        "python_version": platform.python_version(),
+        "host": socket.gethostname(),
+        "notebook": Path(os.environ.get("JPY_SESSION_NAME", "")).name or None,
+        "git_commit": _git_commit(),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _git_commit() -> str | None:
+    with suppress(OSError, subprocess.SubprocessError):
+        found = subprocess.run(  # noqa: S603 - a constant command
+            ["git", "rev-parse", "HEAD"],  # noqa: S607 - whichever git the user has
+            capture_output=True,
+            text=True,
+            timeout=2,
+            check=True,
+        )
+        return found.stdout.strip() or None
+    return None

@@ -1,0 +1,397 @@
+"""What is written, and when: operations for the store's writer, in the order a run needs them.
+
+    add_run -> add_trials            a plan becomes rows; nothing was sent
+    begin_attempt                    committed before the request leaves: lease, attempt `sent`
+    finish_attempt                   one transaction: what came back, the output, the sample's new state
+    finish_run
+
+A lease on a sample keeps two kernels from paying for it twice. Its holder renews it; a lease that ran out, or whose
+process on this machine is gone, is taken over, and the attempt it left open becomes `unknown`: it may have been billed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from promptlab._json import compact, digest
+from promptlab.attempts import Outcome, Output
+from promptlab.backends._base import BackendInfo
+from promptlab.cases import Case
+from promptlab.plans import Plan
+from promptlab.templates import PromptTemplate
+
+LEASE_S = 60.0
+RENEW_EVERY_S = 15.0
+
+
+def new_owner() -> str:
+    """Return a name for one run's worker pool: which machine, which process, which pool."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
+
+
+def timestamp(at_s: float) -> str:
+    """Return a time as it is stored: UTC, ISO-8601, milliseconds.
+
+    >>> timestamp(0)
+    '1970-01-01T00:00:00.000Z'
+    """
+    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+# A plan becomes rows
+
+_ADD_RUN = """
+insert into runs (uid, name, status, plan_key, plan, backend, base_url, created_at, promptlab_version, openai_version,
+  python_version, sqlite_version, host, notebook, git_commit, note, tags)
+values (:uid, :name, 'planned', :plan_key, :plan, :backend, :base_url, :created_at, :promptlab_version, :openai_version,
+  :python_version, :sqlite_version, :host, :notebook, :git_commit, :note, :tags)
+"""
+_ADD_TEMPLATE = """
+insert into templates (key, name, version, messages, created_at, parent_key, note)
+values (:key, :name, (select coalesce(max(version), 0) + 1 from templates where name = :name), :messages, :created_at,
+  :parent_key, :note)
+on conflict (name, key) do nothing
+"""
+_ADD_REQUEST = """
+insert into requests (key, endpoint, model, body, text) values (?, ?, ?, ?, ?) on conflict (key) do nothing
+"""
+_ADD_SAMPLE = """
+insert into samples (key, repeat, generation, backend, request_id)
+values (:sample_key, :repeat, :generation, :backend, (select id from requests where key = :request_key))
+on conflict (key, repeat, generation) do nothing
+"""
+_ADD_TRIAL = """
+insert into trials (run_id, position, template_id, case_id, case_index, params, repeat, sample_id, reused)
+select :run_id, :position, :template_id, :case_id, :case_index, :params, :repeat, id,
+  state = 'done' or exists (select 1 from trials where run_id = :run_id and sample_id = samples.id)
+from samples where key = :sample_key and repeat = :repeat and generation = :generation
+on conflict (run_id, position) do nothing
+"""
+
+
+def add_run(
+    connection: sqlite3.Connection, plan: Plan, *, name: str, info: BackendInfo, environment: dict[str, Any], now_s: float
+) -> int:
+    """Insert the run's own row and return its id."""
+    row = {
+        "uid": f"{datetime.fromtimestamp(now_s, UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}",
+        "name": name,
+        "plan_key": plan.key,
+        "plan": compact(described(plan)),
+        "backend": compact({"kind": info.kind, "identity": info.identity, **info.details}),
+        "base_url": info.base_url,
+        "created_at": timestamp(now_s),
+        "sqlite_version": sqlite3.sqlite_version,
+        **environment,
+    }
+    return _inserted(connection.execute(_ADD_RUN, row))
+
+
+def described(plan: Plan) -> dict[str, Any]:
+    """Return a plan as it is kept with its run: enough to read it, the cases being rows of their own."""
+    return {
+        "templates": [[template.name, template.key] for template in plan.templates],
+        "cells": [dict(cell) for cell in plan.grid],
+        "variables": sorted({name for cell in plan.grid for name in cell.variable_names}),
+        "columns": list(plan.cases.columns),
+        "cases": len(plan.cases),
+        "repeats": plan.repeats,
+        "generation": plan.generation,
+    }
+
+
+def add_templates(connection: sqlite3.Connection, templates: Sequence[PromptTemplate], *, now_s: float) -> list[int]:
+    """Insert the templates that are new, each with the next version of its name, and return their ids."""
+    rows = [
+        {
+            "key": template.key,
+            "name": template.name,
+            "messages": compact(template.messages),
+            "created_at": timestamp(now_s),
+            "parent_key": template.parent,
+            "note": template.note,
+        }
+        for template in templates
+    ]
+    connection.executemany(_ADD_TEMPLATE, rows)
+    found = "select id from templates where name = ? and key = ?"
+    return [connection.execute(found, (template.name, template.key)).fetchone()[0] for template in templates]
+
+
+def add_cases(connection: sqlite3.Connection, cases: Iterable[Case]) -> list[int]:
+    """Insert the cases that are new and return their ids."""
+    keyed = [(digest(case), compact(case)) for case in cases]
+    connection.executemany("insert into cases (key, inputs) values (?, ?) on conflict (key) do nothing", keyed)
+    return [connection.execute("select id from cases where key = ?", (key,)).fetchone()[0] for key, _ in keyed]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRows:
+    """The ids under which a plan's parts are stored."""
+
+    run_id: int
+    template_ids: Sequence[int]
+    case_ids: Sequence[int]
+
+
+def add_trials(connection: sqlite3.Connection, plan: Plan, rows: PlanRows, positions: range) -> None:
+    """Insert the requests, samples and trials at some positions; those already there are left as they are."""
+    trials = [plan[position] for position in positions]
+    requests = {trial.request.key: trial.request for trial in trials}
+    connection.executemany(
+        _ADD_REQUEST, [(key, found.endpoint, found.model, found.body, found.text) for key, found in requests.items()]
+    )
+    described_trials = [
+        {
+            "run_id": rows.run_id,
+            "position": trial.position,
+            "template_id": rows.template_ids[plan.place(trial.position)[0]],
+            "case_id": rows.case_ids[trial.case_index],
+            "case_index": trial.case_index,
+            "params": compact(dict(trial.cell)),
+            "repeat": trial.repeat,
+            "generation": plan.generation,
+            "backend": plan.identity,
+            "sample_key": trial.request.sample_key,
+            "request_key": trial.request.key,
+        }
+        for trial in trials
+    ]
+    connection.executemany(_ADD_SAMPLE, described_trials)
+    connection.executemany(_ADD_TRIAL, described_trials)
+
+
+# An attempt
+
+_SAMPLE = "select state, owner, lease_until, request_id from samples where id = ?"
+_LEASE = """
+update samples set state = 'leased', owner = :owner, lease_until = :until, failure = null, reason = null
+where id = :sample_id
+"""
+_ABANDON = """
+update attempts set state = 'unknown', error_type = 'abandoned',
+  error_message = 'the process that sent this ended before an answer was stored; it may have been billed'
+where state = 'sent' and id in (select attempt_id from attempt_samples where sample_id = ?)
+"""
+_ADD_ATTEMPT = """
+insert into attempts (run_id, request_id, number, state, client_request_id, sent_at)
+values (:run_id, :request_id,
+  1 + (select count(*) from attempt_samples where sample_id = :sample_id), 'sent', :client_request_id, :sent_at)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What came of claiming a sample: `sent` (ours to send now), `done` (answered by another), `leased` (wait)."""
+
+    state: Literal["sent", "done", "leased"]
+    attempt_id: int = 0
+    client_request_id: str = ""
+
+
+def begin_attempt(connection: sqlite3.Connection, *, run_id: int, sample_id: int, owner: str, now_s: float) -> Claim:
+    """Lease a sample and note the attempt as sent; the commit comes before the request leaves."""
+    state, holder, until, request_id = connection.execute(_SAMPLE, (sample_id,)).fetchone()
+    if state == "done":
+        return Claim("done")
+    if state == "leased" and holder != owner:
+        if until > now_s and _may_live(holder):
+            return Claim("leased")
+        connection.execute(_ABANDON, (sample_id,))
+    connection.execute(_LEASE, {"owner": owner, "until": now_s + LEASE_S, "sample_id": sample_id})
+    row = {
+        "run_id": run_id,
+        "request_id": request_id,
+        "sample_id": sample_id,
+        "client_request_id": f"plab-{uuid.uuid4().hex}",
+        "sent_at": timestamp(now_s),
+    }
+    attempt_id = _inserted(connection.execute(_ADD_ATTEMPT, row))
+    connection.execute("insert into attempt_samples values (?, ?, 0)", (attempt_id, sample_id))
+    return Claim("sent", attempt_id, row["client_request_id"])
+
+
+_FINISH_ATTEMPT = """
+update attempts set state = :state, latency_ms = :latency_ms, http_status = :http_status, error_type = :error_type,
+  error_code = :error_code, error_param = :error_param, error_message = :error_message, retry_after_s = :retry_after_s,
+  openai_request_id = :openai_request_id, headers = :headers, sent_body = :sent_body, response = :response,
+  redacted = :redacted, model = :model, system_fingerprint = :system_fingerprint, service_tier = :service_tier,
+  prompt_tokens = :prompt_tokens, cached_tokens = :cached_tokens, completion_tokens = :completion_tokens,
+  reasoning_tokens = :reasoning_tokens, total_tokens = :total_tokens, usage = :usage, cost_usd = :cost_usd
+where id = :id
+"""
+_ADD_OUTPUT = """
+insert into outputs (attempt_id, sample_id, choice, text, finish_reason, refusal, tool_calls, logprobs, flags,
+  prompt_tokens, completion_tokens, cost_usd, created_at)
+values (:attempt_id, :sample_id, :choice, :text, :finish_reason, :refusal, :tool_calls, :logprobs, :flags,
+  :prompt_tokens, :completion_tokens, :cost_usd, :created_at)
+"""
+_SETTLE = """
+update samples set state = :state, failure = :failure, reason = :reason, owner = null, lease_until = null,
+  output_id = :output_id
+where id = :sample_id and state != 'done'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How an attempt ended, and what becomes of its sample.
+
+    `settled` is the sample's new state, or None when it stays leased for another attempt; `failure` is the kind of
+    failure, `reason` one sentence on it.
+    """
+
+    attempt_id: int
+    sample_id: int
+    outcome: Outcome
+    latency_ms: float | None
+    cost_usd: float | None
+    settled: Literal["done", "failed", "stopped", "todo"] | None
+    failure: str | None = None
+    reason: str | None = None
+
+
+def finish_attempt(connection: sqlite3.Connection, finish: Finish, *, now_s: float) -> None:
+    """Store what came back; with an answer, its output and the sample's state in the same transaction."""
+    connection.execute(_FINISH_ATTEMPT, _attempt_row(finish))
+    output_id = None
+    for output in finish.outcome.outputs[:1]:  # one request asks for one choice; others stay in the stored bytes
+        output_id = _inserted(connection.execute(_ADD_OUTPUT, _output_row(finish, output, now_s)))
+    if finish.settled is not None:
+        settled = {"state": finish.settled, "failure": finish.failure, "reason": finish.reason}
+        connection.execute(_SETTLE, {**settled, "output_id": output_id, "sample_id": finish.sample_id})
+
+
+def _attempt_row(finish: Finish) -> dict[str, Any]:
+    outcome, failure, usage = finish.outcome, finish.outcome.failure, finish.outcome.usage
+    return {
+        "id": finish.attempt_id,
+        "state": outcome.state,
+        "latency_ms": finish.latency_ms,
+        "http_status": outcome.http_status,
+        "error_type": failure and failure.type,
+        "error_code": failure and failure.code,
+        "error_param": failure and failure.param,
+        "error_message": failure and failure.message,
+        "retry_after_s": outcome.retry_after_s,
+        "openai_request_id": outcome.headers.get("x-request-id"),
+        "headers": compact(dict(outcome.headers)) if outcome.headers else None,
+        "sent_body": outcome.sent,
+        "response": outcome.response,
+        "redacted": int(outcome.redacted),
+        "model": outcome.model,
+        "system_fingerprint": outcome.system_fingerprint,
+        "service_tier": outcome.service_tier,
+        "prompt_tokens": usage.prompt_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+        "total_tokens": usage.total_tokens,
+        "usage": None if usage.whole is None else json.dumps(usage.whole),
+        "cost_usd": finish.cost_usd,
+    }
+
+
+def _output_row(finish: Finish, output: Output, now_s: float) -> dict[str, Any]:
+    return {
+        "attempt_id": finish.attempt_id,
+        "sample_id": finish.sample_id,
+        "choice": output.choice,
+        "text": output.text,
+        "finish_reason": output.finish_reason,
+        "refusal": output.refusal,
+        "tool_calls": None if output.tool_calls is None else json.dumps(output.tool_calls),
+        "logprobs": None if output.logprobs is None else json.dumps(output.logprobs),
+        "flags": json.dumps(output.flags),
+        "prompt_tokens": finish.outcome.usage.prompt_tokens,
+        "completion_tokens": finish.outcome.usage.completion_tokens,
+        "cost_usd": finish.cost_usd,
+        "created_at": timestamp(now_s),
+    }
+
+
+# The rest of a run
+
+_STOP = """
+update samples set state = 'stopped', failure = ?, reason = ?, owner = null, lease_until = null
+where id = ? and (state in ('todo', 'failed', 'stopped') or (state = 'leased' and owner = ?))
+"""
+_RENEW = "update samples set lease_until = ? where state = 'leased' and owner = ?"
+_ABANDON_ALL = """
+update attempts set state = 'unknown', error_type = 'cancelled', error_message = 'the run ended before an answer came'
+where state = 'sent' and id in (
+  select attempt_id from attempt_samples join samples on samples.id = sample_id where samples.owner = ?)
+"""
+_RELEASE = "update samples set state = 'todo', owner = null, lease_until = null where state = 'leased' and owner = ?"
+_REUSE = "update trials set reused = 1 where run_id = ? and sample_id = ?"
+
+
+def stop_samples(
+    connection: sqlite3.Connection, sample_ids: Iterable[int], *, failure: str, reason: str, owner: str
+) -> None:
+    """Mark samples that will not be asked, with the reason."""
+    connection.executemany(_STOP, [(failure, reason, sample_id, owner) for sample_id in sample_ids])
+
+
+def mark_reused(connection: sqlite3.Connection, run_id: int, sample_id: int) -> None:
+    """Note that another run answered a sample while this one waited for it."""
+    connection.execute(_REUSE, (run_id, sample_id))
+
+
+def renew_leases(connection: sqlite3.Connection, owner: str, *, now_s: float) -> None:
+    """Hold on to every sample of this owner for another while."""
+    connection.execute(_RENEW, (now_s + LEASE_S, owner))
+
+
+def start_run(connection: sqlite3.Connection, run_id: int, *, now_s: float) -> None:
+    """Note that a run is being executed."""
+    connection.execute(
+        "update runs set status = 'running', reason = null, started_at = coalesce(started_at, ?), finished_at = null where id = ?",
+        (timestamp(now_s), run_id),
+    )
+
+
+def finish_run(
+    connection: sqlite3.Connection, run_id: int, *, status: str, reason: str | None, owner: str, now_s: float
+) -> None:
+    """Give back what is still leased and note how the run ended."""
+    connection.execute(_ABANDON_ALL, (owner,))
+    connection.execute(_RELEASE, (owner,))
+    connection.execute(
+        "update runs set status = ?, reason = ?, finished_at = ? where id = ?", (status, reason, timestamp(now_s), run_id)
+    )
+
+
+def complete_run(connection: sqlite3.Connection, run_id: int, *, now_s: float) -> None:
+    """Note that a run had nothing to ask: every answer was there."""
+    now = timestamp(now_s)
+    connection.execute("update runs set status = 'done', started_at = ?, finished_at = ? where id = ?", (now, now, run_id))
+
+
+def _may_live(owner: str) -> bool:
+    """Whether the process that holds a lease may still be there; only on this machine can it be seen to be gone."""
+    host, pid, _ = owner.rsplit(":", 2)
+    if host != socket.gethostname() or int(pid) == os.getpid() or os.name == "nt":  # signal 0 is no question on Windows
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _inserted(cursor: sqlite3.Cursor) -> int:
+    if cursor.lastrowid is None:  # pragma: no cover - an insert that did not raise has one
+        msg = "the insert gave no id"
+        raise sqlite3.DatabaseError(msg)
+    return cursor.lastrowid

@@ -1,0 +1,196 @@
+"""The schema, as numbered migrations. A change of schema is a new one, which says why.
+
+Every table is STRICT with an integer key. JSON columns hold JSON text. Times are UTC, ISO-8601 with milliseconds;
+durations are in milliseconds or seconds as the name says; money is USD. NULL is unknown, never 0.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database, Migrations
+
+#: "plab", so that `file experiments.db` and we know our own.
+APPLICATION_ID = 0x706C6162
+
+#: The number of migrations below; the file's `user_version`.
+SCHEMA_VERSION = 1
+
+_RUNS = """
+create table runs (
+  id integer primary key, uid text not null unique, name text not null, status text not null, reason text,
+  plan_key text not null, plan text not null, backend text not null, base_url text,
+  created_at text not null, started_at text, finished_at text,
+  promptlab_version text not null, openai_version text, python_version text not null, sqlite_version text not null,
+  host text, notebook text, git_commit text, tags text not null default '[]', note text not null default '',
+  archived integer not null default 0
+) strict;
+create index runs_plan on runs (plan_key, name);
+
+create table templates (
+  id integer primary key, key text not null, name text not null, version integer not null, messages text not null,
+  created_at text not null, parent_key text, note text not null default '',
+  unique (name, key), unique (name, version)
+) strict;
+
+create table cases (id integer primary key, key text not null unique, inputs text not null) strict;
+"""
+
+_SAMPLES = """
+create table requests (
+  id integer primary key, key text not null unique, endpoint text not null, model text not null,
+  body text not null, text text not null
+) strict;
+
+create table samples (
+  id integer primary key, key text not null, repeat integer not null, generation integer not null,
+  request_id integer not null references requests (id), backend text not null,
+  state text not null default 'todo' check (state in ('todo', 'leased', 'done', 'failed', 'stopped')),
+  failure text, reason text, owner text, lease_until real,
+  output_id integer references outputs (id),
+  unique (key, repeat, generation)
+) strict;
+create index samples_request on samples (request_id);
+create index samples_leased on samples (owner) where state = 'leased';
+
+create table trials (
+  id integer primary key, run_id integer not null references runs (id), position integer not null,
+  template_id integer not null references templates (id), case_id integer not null references cases (id),
+  case_index integer not null, params text not null, repeat integer not null,
+  sample_id integer not null references samples (id), reused integer not null default 0,
+  unique (run_id, position)
+) strict;
+create index trials_sample on trials (sample_id, run_id);
+"""
+
+_ATTEMPTS = """
+create table attempts (
+  id integer primary key, run_id integer not null references runs (id),
+  request_id integer not null references requests (id), number integer not null,
+  state text not null check (state in ('sent', 'ok', 'error', 'unknown')),
+  client_request_id text not null unique, sent_at text not null, latency_ms real,
+  http_status integer, error_type text, error_code text, error_param text, error_message text, retry_after_s real,
+  openai_request_id text, headers text, sent_body text, response blob, redacted integer not null default 0,
+  model text, system_fingerprint text, service_tier text,
+  prompt_tokens integer, cached_tokens integer, completion_tokens integer, reasoning_tokens integer,
+  total_tokens integer, usage text, cost_usd real
+) strict;
+create index attempts_run on attempts (run_id);
+create index attempts_request on attempts (request_id);
+create index attempts_open on attempts (id) where state = 'sent';
+
+create table attempt_samples (
+  attempt_id integer not null references attempts (id), sample_id integer not null references samples (id),
+  choice integer not null, primary key (attempt_id, sample_id)
+) strict, without rowid;
+create index attempt_samples_sample on attempt_samples (sample_id);
+
+create table outputs (
+  id integer primary key, attempt_id integer not null references attempts (id),
+  sample_id integer not null references samples (id), choice integer not null,
+  text text, finish_reason text, refusal text, tool_calls text, logprobs text, flags text not null default '[]',
+  prompt_tokens integer, completion_tokens integer, cost_usd real, created_at text not null
+) strict;
+create index outputs_sample on outputs (sample_id);
+create index outputs_attempt on outputs (attempt_id);
+"""
+
+_JUDGEMENTS = """
+create table scores (
+  id integer primary key, output_id integer not null references outputs (id),
+  case_id integer not null references cases (id), scorer text not null, config_key text not null,
+  value real, label text, detail text, created_at text not null,
+  unique (output_id, case_id, config_key)
+) strict;
+
+create table ratings (
+  id integer primary key, output_id integer not null references outputs (id), rater text not null,
+  value real, scale text not null, source text not null, created_at text not null
+) strict;
+create index ratings_output on ratings (output_id);
+create table notes (
+  id integer primary key, output_id integer not null references outputs (id), rater text not null,
+  text text not null, created_at text not null
+) strict;
+create index notes_output on notes (output_id);
+create table pins (
+  id integer primary key, output_id integer not null references outputs (id), rater text not null,
+  pinned integer not null, created_at text not null
+) strict;
+create index pins_output on pins (output_id);
+create table pairings (
+  id integer primary key, session text not null, item_key text not null,
+  left_id integer not null references outputs (id), right_id integer not null references outputs (id),
+  seed integer not null, position integer not null, created_at text not null,
+  unique (session, position)
+) strict;
+create table votes (
+  id integer primary key, pairing_id integer not null references pairings (id), rater text not null,
+  choice text not null check (choice in ('left', 'right', 'tie', 'bad', 'skip')),
+  strength integer, reasons text, ms integer, undone_by integer references votes (id), created_at text not null
+) strict;
+create index votes_pairing on votes (pairing_id);
+create table views (
+  id integer primary key, name text not null, spec text not null, created_at text not null
+) strict;
+"""
+
+_SEARCH = """
+create virtual table outputs_fts using fts5 (text, content = 'outputs', content_rowid = 'id');
+create virtual table requests_fts using fts5 (text, content = 'requests', content_rowid = 'id');
+"""
+
+_VIEW = """
+create view trials_view as
+select
+  runs.name as run, trials.position, templates.name as template, templates.version, trials.params, trials.case_index,
+  cases.inputs as "case", trials.repeat, samples.state, outputs.text as output, outputs.finish_reason,
+  trials.reused, requests.model, outputs.prompt_tokens, outputs.completion_tokens, outputs.cost_usd,
+  attempts.latency_ms, runs.id as run_id, trials.id as trial_id, samples.id as sample_id, outputs.id as output_id,
+  attempts.id as attempt_id, requests.id as request_id
+from trials
+join runs on runs.id = trials.run_id
+join templates on templates.id = trials.template_id
+join cases on cases.id = trials.case_id
+join samples on samples.id = trials.sample_id
+join requests on requests.id = samples.request_id
+left join outputs on outputs.id = samples.output_id
+left join attempts on attempts.id = outputs.attempt_id;
+"""
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a file to the newest schema inside one transaction of ours; several processes may try at once.
+
+    sqlite-utils' own transactions begin deferred, so that two processes that migrate one fresh file both fail in most
+    trials (measured: 38 of 40); under `BEGIN IMMEDIATE` the second waits and finds the work done.
+    """
+    from sqlite_utils import Database  # noqa: PLC0415 - costs 0.1 s, so only where it is used
+
+    connection.execute("begin immediate")
+    try:
+        database = Database(connection, execute_plugins=False)
+        _migrations().apply(database)
+        connection.execute(f"pragma application_id = {APPLICATION_ID}")
+        connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
+        connection.execute("commit")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("rollback")
+        raise
+
+
+def _migrations() -> Migrations:
+    from sqlite_utils import Migrations  # noqa: PLC0415 - see migrate
+
+    migrations = Migrations("promptlab")
+
+    @migrations(name="m001_first_schema")
+    def _first_schema(database: Database) -> None:
+        for script in (_RUNS, _SAMPLES, _ATTEMPTS, _JUDGEMENTS, _SEARCH, _VIEW):
+            for statement in filter(str.strip, script.split(";")):
+                database.conn.execute(statement)
+
+    return migrations

@@ -1,0 +1,359 @@
+"""Plans: the ordered trials of templates x settings x cases x repeats. A plan sends nothing.
+
+Trials are numbered in plan order: template, then setting, then case, then repeat, the last varying fastest. They are made
+when they are asked for, so a plan of 100,000 trials holds no more than its templates, cells and cases. They are sent in
+another order (`sending_order`): in blocks of cases across all settings, so that a run stopped early is balanced, and
+within a block prompt by prompt, so that a provider's prompt cache can help.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any
+
+from promptlab import _text, requests
+from promptlab._json import canonical, compact, digest
+from promptlab.cases import Case, Cases
+from promptlab.errors import PlanError, TemplateError
+from promptlab.grids import Cell, ParameterGrid
+from promptlab.requests import Request
+from promptlab.templates import PromptTemplate
+
+CASES_IN_BLOCK = 8  # enough for a prompt cache to warm up, few enough for balance
+
+#: Models known to refuse sampling parameters while they reason (OpenAI's deployment checklist, read 2026-11-23).
+REASONING_MODELS = re.compile(r"(?:.*/)?(?:o\d|gpt-[5-9])(?![^-.]).*")
+SAMPLING = ("temperature", "top_p", "logprobs", "top_logprobs")
+
+_PROBLEM_LIMIT = 20  # more would hide the first ones
+_PREVIEW_CHARS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One line of a plan, and the row of every result."""
+
+    position: int
+    template: PromptTemplate
+    cell: Cell
+    case_index: int
+    case: Case
+    repeat: int
+    request: Request
+
+    def __repr__(self) -> str:
+        cell = ", ".join(f"{name}={value!r}" for name, value in self.cell.items())
+        return f"<Trial {self.position}: {self.template.name}, {cell}, case {self.case_index}, repeat {self.repeat}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a plan will take. None is unknown; every figure but the first two is an estimate.
+
+    `completion_is_bound` says that the completion tokens are the most that `max_tokens` allows, since the file holds no
+    answers of these models to go by.
+    """
+
+    to_send: int
+    answered: int
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    completion_is_bound: bool = False
+    cost_usd: float | None = None
+    time_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The ordered trials of templates x settings x cases x repeats, with what they will take.
+
+    Make one with `lab.plan(...)`; a plan that could not be sent is refused there. `len`, iteration and indexing give
+    trials in plan order.
+    """
+
+    templates: tuple[PromptTemplate, ...]
+    grid: ParameterGrid
+    cases: Cases
+    repeats: int
+    generation: int
+    identity: str
+    estimate: Estimate | None = None
+    learned: tuple[str, ...] = ()
+    explainer: Callable[[Trial], str] | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def key(self) -> str:
+        """The hash of everything that makes the trials: equal plans have equal keys."""
+        return digest(
+            {
+                "templates": [[template.name, template.key] for template in self.templates],
+                "cells": [[dict(cell), sorted(cell.variable_names)] for cell in self.grid],
+                "cases": list(self.cases),
+                "repeats": self.repeats,
+                "generation": self.generation,
+                "backend": self.identity,
+            }
+        )
+
+    @cached_property
+    def measured(self) -> tuple[list[str], list[int]]:
+        """The sample key and the prompt's size in bytes of each template x setting x case; position // repeats finds it."""
+        found = (self.request(position) for position in range(0, len(self), self.repeats))
+        pairs = [(request.sample_key, len(request.text.encode(errors="replace"))) for request in found]
+        return [key for key, _ in pairs], [size for _, size in pairs]
+
+    @property
+    def default_name(self) -> str:
+        """What a run of this plan is called when the user names it nothing."""
+        names = " or ".join(dict.fromkeys(template.name for template in self.templates))
+        return names if len(names) <= 60 else f"{names[:59]}…"  # noqa: PLR2004 - a table's worth
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is valid but seldom meant, one sentence each."""
+        return tuple(_warnings(self))
+
+    def request(self, position: int) -> Request:
+        """Return the request of the trial at a position."""
+        template, cell, case, _ = self.place(position)
+        return self._request(template, cell, case)
+
+    def place(self, position: int) -> tuple[int, int, int, int]:
+        """Return the places of template, cell, case and repeat of the trial at a position."""
+        rest, repeat = divmod(position, self.repeats)
+        rest, case = divmod(rest, len(self.cases))
+        template, cell = divmod(rest, len(self.grid))
+        return template, cell, case, repeat
+
+    def sending_order(self) -> Iterator[int]:
+        """Yield every position once, in the order in which trials are sent."""
+        places = range(len(self.cases))
+        for block in (places[start : start + CASES_IN_BLOCK] for start in places[::CASES_IN_BLOCK]):
+            for template in range(len(self.templates)):
+                for case in block:
+                    for cell in range(len(self.grid)):
+                        first = ((template * len(self.grid) + cell) * len(self.cases) + case) * self.repeats
+                        yield from range(first, first + self.repeats)
+
+    def preview(self, n: int = 3) -> Preview:
+        """Return the first n different requests as they would be sent: rendered messages and exact bodies."""
+        found: dict[str, Trial] = {}
+        for trial in self:
+            found.setdefault(trial.request.key, trial)
+            if len(found) == n:
+                break
+        return Preview(tuple(found.values()))
+
+    def explain(self, trial: int | Trial) -> str:
+        """Say whether a trial is answered in the file, and if not, in what it differs from the nearest stored request."""
+        if self.explainer is None:
+            msg = "this plan was made without a file; use lab.plan(...)"
+            raise PlanError(msg)
+        return self.explainer(trial if isinstance(trial, Trial) else self[trial])
+
+    def __len__(self) -> int:
+        return len(self.templates) * len(self.grid) * len(self.cases) * self.repeats
+
+    def __getitem__(self, position: int) -> Trial:
+        at = range(len(self))[position]
+        template, cell, case, repeat = self.place(at)
+        request = self._request(template, cell, case)
+        return Trial(at, self.templates[template], self.grid[cell], case, self.cases[case], repeat, request)
+
+    def __iter__(self) -> Iterator[Trial]:
+        return (self[position] for position in range(len(self)))
+
+    def __repr__(self) -> str:
+        lines = [f"<Plan {self._size()}>", _text.text_table(self._facts())]
+        return "\n".join([*lines, *(f"! {warning}" for warning in self.warnings)])
+
+    def _repr_html_(self) -> str:
+        body = _text.html_table(self._facts()) + (_text.html_list(self.warnings) if self.warnings else "")
+        return _text.html_card(f"Plan · {self._size()}", body)
+
+    def _size(self) -> str:
+        sizes = {
+            "template": len(self.templates),
+            "setting": len(self.grid),
+            "case": len(self.cases),
+            **({"repeat": self.repeats} if self.repeats > 1 else {}),
+        }
+        return f"{_text.count(len(self), 'trial')}: " + " x ".join(_text.count(n, noun) for noun, n in sizes.items())
+
+    def _facts(self) -> list[tuple[str, str]]:
+        varying = ", ".join(f"{name} x {len(_distinct(self.grid, name))}" for name in self.grid.varying)
+        facts = [("templates", ", ".join(t.name for t in self.templates)), ("varying", varying or "nothing in the grid")]
+        return facts + (_estimate_facts(self.estimate) if self.estimate else [])
+
+    @cached_property
+    def _request(self) -> Callable[[int, int, int], Request]:
+        """Requests by the places of template, cell and case; the last one is remembered, for its repeats."""
+        rendered = lru_cache(maxsize=1024)(self._rendered)
+
+        @lru_cache(maxsize=1)
+        def request(template: int, cell: int, case: int) -> Request:
+            found = self.grid[cell]
+            messages = rendered(template, case, canonical(found.variables))
+            return requests.build(messages, found.params, identity=self.identity)
+
+        return request
+
+    def _rendered(self, template: int, case: int, variables: str) -> list[dict[str, Any]]:
+        return self.templates[template].fill({**self.cases[case], **json.loads(variables)})
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Some requests as they would be sent."""
+
+    trials: tuple[Trial, ...]
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+    def __getitem__(self, place: int) -> Request:
+        return self.trials[place].request
+
+    def __repr__(self) -> str:
+        return "\n\n".join(f"{trial!r}\nPOST /{trial.request.endpoint}\n{_pretty(trial.request.body)}" for trial in self.trials)
+
+    def _repr_html_(self) -> str:
+        return "".join(_preview_card(trial) for trial in self.trials)
+
+
+def validated(
+    templates: Sequence[PromptTemplate], grid: ParameterGrid, cases: Cases, *, repeats: int, generation: int, identity: str
+) -> Plan:
+    """Return the plan, or raise `PlanError` with everything that would be wrong in it."""
+    plan = Plan(tuple(templates), grid, cases, repeats, generation, identity)
+    problems = list(_problems(plan)) or list(_render_problems(plan))
+    if problems:
+        more = len(problems) - _PROBLEM_LIMIT
+        raise PlanError([*problems[:_PROBLEM_LIMIT], *([f"and {more} more"] if more > 0 else [])])
+    return plan
+
+
+def _problems(plan: Plan) -> Iterator[str]:
+    if not plan.templates:
+        yield "there is no template; give at least one PromptTemplate"
+    if len(set(plan.templates)) < len(plan.templates):
+        yield "a template is given twice; remove one"
+    if not len(plan.cases):
+        yield "there are no cases; give at least one row, or leave cases= out for templates without variables"
+    for first, second in plan.cases.duplicates():
+        yield f"cases {first} and {second} are equal; remove one (to ask several times, use repeats=)"
+    if isinstance(plan.repeats, bool) or not isinstance(plan.repeats, int) or plan.repeats < 1:
+        yield f"repeats={plan.repeats!r}: a whole number from 1 is needed"
+    if isinstance(plan.generation, bool) or not isinstance(plan.generation, int) or plan.generation < 0:
+        yield f"generation={plan.generation!r}: a whole number from 0 is needed"
+    yield from _grid_problems(plan)
+    yield from _column_problems(plan)
+
+
+def _grid_problems(plan: Plan) -> Iterator[str]:
+    if any(not cell.get("model") for cell in plan.grid):
+        yield "the grid names no model; add e.g. model='gpt-4.1-mini' (lab.models() lists what is on offer)"
+    if len(_distinct(plan.grid)) < len(plan.grid):
+        yield "the grid has equal settings; remove one (to ask several times, use repeats=)"
+
+
+def _column_problems(plan: Plan) -> Iterator[str]:
+    swept = {name for cell in plan.grid for name in cell.variable_names}
+    for name in sorted(swept & set(plan.cases.columns)):
+        yield f"{name!r} is both a column of the cases and a variable of the grid; rename one"
+    used = {name for template in plan.templates for name in template.variables}
+    for name in sorted(swept - used):
+        yield f"no template has a slot {{{{ {name} }}}}, which the grid sweeps"
+    for template in plan.templates:
+        yield from template.missing([*plan.cases.columns, *sorted(swept)])
+
+
+def _render_problems(plan: Plan) -> Iterator[str]:
+    variables = list(_distinct_texts(canonical(cell.variables) for cell in plan.grid))
+    for template in range(len(plan.templates)):
+        for case in range(len(plan.cases)):
+            for values in variables:
+                try:
+                    plan._rendered(template, case, values)  # noqa: SLF001 - this module's own
+                except TemplateError as exc:
+                    yield f"case {case}: {exc}"
+
+
+def _warnings(plan: Plan) -> Iterator[str]:
+    for template in plan.templates:
+        yield from (f"template {template.name!r}: {warning}" for warning in template.warnings)
+    yield from plan.grid.warnings
+    if plan.repeats > 1 and any(cell.get("seed") is not None for cell in plan.grid):
+        yield "repeats with a fixed seed: a server that honours the seed gives the same answer each time"
+    yield from _refusals(plan.grid)
+    yield from plan.learned
+
+
+def _refusals(grid: ParameterGrid) -> Iterator[str]:
+    refused: dict[str, set[str]] = {}
+    for cell in grid:
+        if REASONING_MODELS.fullmatch(str(cell["model"])) and cell.get("reasoning_effort") != "none":
+            refused.setdefault(cell["model"], set()).update(name for name in SAMPLING if cell.get(name) is not None)
+    for model, names in refused.items():
+        if names:
+            yield f"{model} is known to refuse {', '.join(sorted(names))} unless reasoning_effort is 'none'"
+
+
+def _distinct(grid: ParameterGrid, name: str | None = None) -> set[str]:
+    return {canonical(dict(cell) if name is None else cell.get(name)) for cell in grid}
+
+
+def _distinct_texts(texts: Iterator[str]) -> Iterator[str]:
+    return iter(dict.fromkeys(texts))
+
+
+def _estimate_facts(estimate: Estimate) -> list[tuple[str, str]]:
+    sent = _text.count(estimate.to_send, "request")
+    return [
+        ("already answered", f"{estimate.answered:,}"),
+        ("to send", sent if estimate.to_send else "nothing: every answer is in the file"),
+        *(_sending_facts(estimate) if estimate.to_send else []),
+    ]
+
+
+def _sending_facts(estimate: Estimate) -> list[tuple[str, str]]:
+    about = "at most " if estimate.completion_is_bound else "about "
+    return [
+        ("prompt tokens", _tokens(estimate.prompt_tokens, "about ")),
+        ("completion tokens", _tokens(estimate.completion_tokens, about)),
+        ("cost", _estimated_cost(estimate, about)),
+        ("time", _text.UNKNOWN if estimate.time_s is None else f"about {_text.duration(estimate.time_s)}"),
+    ]
+
+
+def _estimated_cost(estimate: Estimate, about: str) -> str:
+    if estimate.cost_usd is None:
+        return _text.UNKNOWN
+    return about + _text.usd(estimate.cost_usd) if estimate.cost_usd else "nothing"
+
+
+def _tokens(number: int | None, about: str) -> str:
+    return _text.UNKNOWN if number is None else f"{about}{number:,}"
+
+
+def _pretty(body: str) -> str:
+    text = json.dumps(json.loads(body), ensure_ascii=False, indent=2)
+    return text if len(text) <= _PREVIEW_CHARS else f"{text[:_PREVIEW_CHARS]}…"
+
+
+def _preview_card(trial: Trial) -> str:
+    body: Mapping[str, Any] = json.loads(trial.request.body)
+    messages = body.get("messages") or [{"role": "text", "content": body.get("prompt", "")}]
+    rows = [(message["role"], _message_text(message)) for message in messages]
+    rest = {name: value for name, value in body.items() if name not in {"messages", "prompt"}}
+    title = f"Trial {trial.position} · POST /{trial.request.endpoint}"
+    return _text.html_card(title, _text.html_messages([*rows, ("body", compact(rest))]), note=trial.template.name)
+
+
+def _message_text(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    return content if isinstance(content, str) else compact(content)

@@ -1,0 +1,463 @@
+"""What the store says: runs, trials and requests, as rows and DataFrames. Nothing here writes.
+
+`COLUMNS` declares every column that a trial frame has besides the case's own and the varying parameters.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from promptlab import _text, diffs
+from promptlab._json import canonical, compact
+from promptlab.errors import NotFoundError
+from promptlab.requests import Request
+from promptlab.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: The columns of `run.frame()`, in order; the case's columns and the varying parameters stand where the dots are.
+#: A column of the cases that has one of these names, or a parameter's, is called `case.NAME`.
+COLUMNS: Mapping[str, str] = {
+    "position": "place in the plan, from 0",
+    "template": "name of the template",
+    "version": "its version, numbered per name in this file",
+    "...": "the columns of the cases, then every parameter and template variable that varies",
+    "case": "place of the case in the cases given, from 0",
+    "repeat": "which of the independent samples, from 0",
+    "output": "what the model wrote; missing when there is no answer, or none with text",
+    "finish_reason": "why the model stopped: stop, length, ...",
+    "flags": "what to know before trusting the output, e.g. length, refusal, blank; joined by commas",
+    "status": "ok, failed (asked, no answer), stopped (not asked, see error), running, todo (not asked yet)",
+    "error": "why there is no answer",
+    "prompt_tokens": "tokens of the prompt, as the server counted them",
+    "cached_tokens": "those of them that the provider had cached",
+    "completion_tokens": "tokens of the answer",
+    "reasoning_tokens": "those of them that were reasoning",
+    "total_tokens": "both together",
+    "cost_usd": "what the answer cost when it was bought, in USD",
+    "latency_ms": "time from sending to the whole answer, in milliseconds",
+    "reused": "whether the answer was bought by another run or trial, so that this one cost nothing",
+    "trial_id": "row ids in the file, for lab.request(request_id) and lab.sql",
+    "sample_id": "",
+    "output_id": "",
+    "attempt_id": "the attempt that answered, or else the last one",
+    "request_id": "",
+}
+
+_STATUS = {"done": "ok", "leased": "running"}
+_INTEGERS = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "total_tokens", "output_id", "attempt_id")
+
+
+# Runs
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run's own row."""
+
+    id: int
+    uid: str
+    name: str
+    status: str
+    reason: str | None
+    plan_key: str
+    plan: Mapping[str, Any]
+    backend: Mapping[str, Any]
+    base_url: str | None
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    note: str
+
+
+_RUN = f"select {', '.join(RunRow.__slots__)} from runs"  # noqa: S608 - our own column names
+
+
+def run_row(store: Store, run_id: int) -> RunRow:
+    """Return the row of a run by its id."""
+    return _run_row(store.read(f"{_RUN} where id = ?", (run_id,))[0])
+
+
+def find_run(store: Store, name: str | int) -> RunRow:
+    """Return the run of an id, a uid or a name (the newest of that name); raise `NotFoundError` with the nearest names."""
+    by_id = f"{_RUN} where id = :name" if isinstance(name, int) else f"{_RUN} where name = :name or uid = :name order by id desc"
+    if rows := store.read(by_id, {"name": name}):
+        return _run_row(rows[0])
+    names = [row[0] for row in store.read("select distinct name from runs order by id desc limit 5")]
+    msg = f"no run {name!r} in {store.path}; {'the newest are ' + ', '.join(map(repr, names)) if names else 'it holds none yet'}"
+    raise NotFoundError(msg)
+
+
+def run_of_plan(store: Store, plan_key: str, name: str) -> RunRow | None:
+    """Return the newest run of a plan under a name, if there is one."""
+    rows = store.read(f"{_RUN} where plan_key = ? and name = ? order by id desc limit 1", (plan_key, name))
+    return _run_row(rows[0]) if rows else None
+
+
+def _run_row(row: sqlite3.Row) -> RunRow:
+    values = dict(row)
+    return RunRow(**{**values, "plan": json.loads(values["plan"]), "backend": json.loads(values["backend"])})
+
+
+_RUNS = """
+with counted as (
+  select run_id, count(*) as trials, sum(state = 'done') as ok, sum(state = 'failed') as failed, sum(reused) as reused
+  from trials join samples on samples.id = trials.sample_id group by run_id),
+spent as (
+  select run_id, count(*) as attempts, sum(prompt_tokens) as prompt_tokens, sum(completion_tokens) as completion_tokens,
+    case when sum(cost_usd) > 0 or sum(cost_usd is null) = 0 then sum(cost_usd) end as cost_usd
+  from attempts group by run_id)
+select runs.id, name, status, created_at, trials, ok, failed, reused, coalesce(attempts, 0) as attempts, prompt_tokens,
+  completion_tokens, cost_usd, plan, backend, note
+from runs left join counted on counted.run_id = runs.id left join spent on spent.run_id = runs.id
+where archived = 0 order by runs.id
+"""
+
+
+def runs_frame(store: Store) -> pd.DataFrame:
+    """Return one row a run: id, name, status, created_at, templates, model, counts, tokens, cost_usd, note."""
+    import pandas as pd  # noqa: PLC0415 - costs 0.3 s, so only where it is used
+
+    rows = [_run_summary(dict(row)) for row in store.read(_RUNS)]
+    names = ["id", "name", "status", "created_at", "templates", "models", "trials", "ok", "failed", "reused"]
+    return pd.DataFrame(rows, columns=[*names, "attempts", "prompt_tokens", "completion_tokens", "cost_usd", "note"])
+
+
+def _run_summary(row: dict[str, Any]) -> dict[str, Any]:
+    plan = json.loads(row["plan"])
+    models = dict.fromkeys(str(cell.get("model")) for cell in plan["cells"])
+    names = dict.fromkeys(name for name, _ in plan["templates"])
+    return {**row, "templates": ", ".join(names), "models": ", ".join(models)}
+
+
+# Trials
+
+_FRAME = """
+select trials.position, templates.name as template, templates.version, cases.inputs, trials.params,
+  trials.case_index as "case", trials.repeat, outputs.text as output, outputs.finish_reason, outputs.flags,
+  samples.state as status, samples.reason as error,
+  outputs.prompt_tokens, attempts.cached_tokens, outputs.completion_tokens, attempts.reasoning_tokens,
+  attempts.total_tokens, outputs.cost_usd, attempts.latency_ms, trials.reused, trials.id as trial_id,
+  samples.id as sample_id, outputs.id as output_id, attempts.id as attempt_id, samples.request_id
+from trials
+join templates on templates.id = trials.template_id
+join cases on cases.id = trials.case_id
+join samples on samples.id = trials.sample_id
+left join outputs on outputs.id = samples.output_id
+left join attempts on attempts.id = coalesce(outputs.attempt_id,
+  (select max(attempt_id) from attempt_samples where attempt_samples.sample_id = samples.id))
+where trials.run_id = ? order by trials.position
+"""
+
+
+def trial_frame(store: Store, run: RunRow) -> pd.DataFrame:
+    """Return one row a trial in plan order, with the columns that `COLUMNS` declares."""
+    import pandas as pd  # noqa: PLC0415 - see runs_frame
+
+    rows = store.read(_FRAME, (run.id,))
+    table = pd.DataFrame([tuple(row) for row in rows], columns=rows[0].keys() if rows else [])
+    if table.empty:
+        return pd.DataFrame(columns=[name for name in COLUMNS if name != "..."])
+    middle = _case_columns(table.pop("inputs"), run) | _varying_columns(table.pop("params"), run)
+    at = list(COLUMNS).index("...")
+    left, right = table[list(COLUMNS)[:at]], table[list(COLUMNS)[at + 1 :]]
+    return _typed(pd.concat([left, pd.DataFrame(middle, index=table.index), right], axis=1))
+
+
+def _case_columns(inputs: Iterable[str], run: RunRow) -> dict[str, list[Any]]:
+    parsed: dict[str, dict[str, Any]] = {}
+    cases = [parsed.setdefault(text, json.loads(text)) if text not in parsed else parsed[text] for text in inputs]
+    taken = {*COLUMNS, *(name for cell in run.plan["cells"] for name in cell)}
+    return {f"case.{name}" if name in taken else name: [case.get(name) for case in cases] for name in run.plan["columns"]}
+
+
+def _varying_columns(params: Iterable[str], run: RunRow) -> dict[str, list[Any]]:
+    parsed = {compact(cell): cell for cell in run.plan["cells"]}
+    cells = [parsed[text] if text in parsed else json.loads(text) for text in params]
+    return {name: [_groupable(cell.get(name)) for cell in cells] for name in varying(run.plan["cells"])}
+
+
+def varying(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names whose values differ between cells, in the order first met."""
+    names = dict.fromkeys(name for cell in cells for name in cell)
+    return [name for name in names if len({canonical(cell.get(name)) for cell in cells}) > 1]
+
+
+def _groupable(value: Any) -> Any:
+    """Lists and dicts cannot be grouped by; their JSON text can."""
+    return compact(value) if isinstance(value, list | dict) else value
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    table["status"] = table["status"].replace(_STATUS)
+    table["flags"] = [", ".join(json.loads(flags)) if isinstance(flags, str) else "" for flags in table["flags"]]
+    table["reused"] = table["reused"].astype(bool)
+    return table.astype({name: "Int64" for name in _INTEGERS} | {"cost_usd": "float64", "latency_ms": "float64"})
+
+
+_PENDING = """
+select trials.position, trials.sample_id, samples.state, samples.failure
+from trials join samples on samples.id = trials.sample_id where trials.run_id = ?
+"""
+
+
+def sample_states(store: Store, run_id: int) -> dict[int, tuple[int, str, str | None]]:
+    """Return position -> (sample id, state, kind of failure) of a run's trials."""
+    return {row[0]: (row[1], row[2], row[3]) for row in store.read(_PENDING, (run_id,))}
+
+
+_COUNTS = """
+select samples.state, count(*) from trials join samples on samples.id = trials.sample_id
+where run_id = ? group by samples.state
+"""
+_REUSED = "select count(*) from trials where run_id = ? and reused = 1"
+_ERRORS = """
+select samples.reason, count(*) as number from trials join samples on samples.id = trials.sample_id
+where run_id = ? and samples.reason is not null group by samples.reason order by number desc, samples.reason limit 5
+"""
+
+
+def counts(store: Store, run_id: int) -> dict[str, int]:
+    """Return how many trials are ok, failed, stopped, running or todo; those that are none are left out."""
+    found = {row[0]: row[1] for row in store.read(_COUNTS, (run_id,))}
+    order = ("done", "failed", "stopped", "leased", "todo")
+    return {_STATUS.get(state, state): found[state] for state in order if state in found}
+
+
+def reused(store: Store, run_id: int) -> int:
+    """Return how many trials took an answer that was there already."""
+    return int(store.read(_REUSED, (run_id,))[0][0])
+
+
+def error_counts(store: Store, run_id: int) -> list[tuple[str, int]]:
+    """Return the five most frequent reasons for having no answer, with their counts."""
+    return [(row[0], row[1]) for row in store.read(_ERRORS, (run_id,))]
+
+
+# Money
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What a run spent: every attempt, failed ones included; tokens are those that replies counted.
+
+    `unknown` counts attempts whose end is not known and that may have been billed, `unpriced` those whose price is not.
+    `cost_usd` is the sum of the others, None when no attempt has a known cost.
+    """
+
+    attempts: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int
+    cost_usd: float | None
+    unknown: int
+    unpriced: int
+
+
+_SPENDING = """
+select count(*) as attempts, coalesce(sum(prompt_tokens), 0) as prompt_tokens,
+  coalesce(sum(cached_tokens), 0) as cached_tokens, coalesce(sum(completion_tokens), 0) as completion_tokens,
+  coalesce(sum(reasoning_tokens), 0) as reasoning_tokens,
+  case when count(*) = 0 then 0.0 when sum(cost_usd) > 0 or sum(cost_usd is null) = 0 then sum(cost_usd) end as cost_usd,
+  coalesce(sum(state in ('unknown', 'sent')), 0) as unknown,
+  coalesce(sum(cost_usd is null and state not in ('unknown', 'sent')), 0) as unpriced
+from attempts where run_id = ?
+"""
+
+
+def spending(store: Store, run_id: int) -> Spending:
+    """Return what a run spent."""
+    return Spending(**dict(store.read(_SPENDING, (run_id,))[0]))
+
+
+# Answers that are there already
+
+_CHUNK = 500  # keys in one query; SQLite takes 32,766 variables at most
+
+
+def answered(store: Store, keys: Collection[str], generation: int) -> set[tuple[str, int]]:
+    """Return the (sample key, repeat) pairs among these keys that have an answer."""
+    found: set[tuple[str, int]] = set()
+    for some in _chunks(list(keys)):
+        marks = ", ".join("?" * len(some))
+        sql = f"select key, repeat from samples where state = 'done' and generation = ? and key in ({marks})"  # noqa: S608
+        found.update((row[0], row[1]) for row in store.read(sql, (generation, *some)))
+    return found
+
+
+def identities(store: Store) -> list[str]:
+    """Return the backend identities whose answers the file holds."""
+    return [row[0] for row in store.read("select distinct backend from samples where state = 'done' order by backend")]
+
+
+_SAME_TEXT = """
+select requests.id, body from requests join samples on samples.request_id = requests.id
+where endpoint = ? and text = ? and state = 'done' order by requests.id desc limit 200
+"""
+_SAME_MODEL = """
+select requests.id, body from requests join samples on samples.request_id = requests.id
+where endpoint = ? and state = 'done' order by model = ? desc, requests.id desc limit 300
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """The stored, answered request that differs least from one asked for."""
+
+    request_id: int
+    fields: list[str]
+    difference: str
+
+
+def nearest(store: Store, request: Request) -> Nearest | None:
+    """Return the answered request that differs in the fewest fields, or None when there is none at that endpoint."""
+    asked = json.loads(request.body)
+    rows = store.read(_SAME_TEXT, (request.endpoint, request.text)) or store.read(_SAME_MODEL, (request.endpoint, request.model))
+    bodies = [(row[0], json.loads(row[1])) for row in rows]
+    if not bodies:
+        return None
+    best = min(bodies, key=lambda found: len(diffs.differing_fields(asked, found[1])))
+    return Nearest(best[0], diffs.differing_fields(asked, best[1]), diffs.describe(asked, best[1]))
+
+
+# What the file knows of a model
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What this file's own answers say of a model at one backend; None where there are none."""
+
+    tokens_per_byte: float | None
+    completion_tokens: float | None
+    latency_ms: float | None
+
+
+_FACTS = """
+select sum(a.prompt_tokens) * 1.0 / nullif(sum(length(cast(r.text as blob))), 0), avg(a.completion_tokens), avg(a.latency_ms)
+from (
+  select attempts.request_id, attempts.prompt_tokens, attempts.completion_tokens, attempts.latency_ms
+  from attempts join requests on requests.id = attempts.request_id
+  join samples on samples.request_id = requests.id
+  where requests.model = ? and samples.backend = ? and attempts.state = 'ok' and attempts.prompt_tokens is not null
+  order by attempts.id desc limit 500) as a
+join requests as r on r.id = a.request_id
+"""
+_REFUSALS = """
+select distinct requests.model, error_param from attempts join requests on requests.id = attempts.request_id
+join runs on runs.id = attempts.run_id
+where http_status = 400 and error_param is not null and error_code in ('unsupported_parameter', 'unsupported_value', 'unknown_parameter')
+"""
+
+
+def model_facts(store: Store, model: str, identity: str) -> ModelFacts:
+    """Return what the newest 500 answers of a model say."""
+    return ModelFacts(*store.read(_FACTS, (model, identity))[0])
+
+
+def refusals(store: Store) -> set[tuple[str, str]]:
+    """Return the (model, parameter) pairs that servers were seen to refuse."""
+    return {(row[0], row[1]) for row in store.read(_REFUSALS)}
+
+
+# One logged exchange
+
+_LOGGED = "select id, endpoint, model, body, text from requests where id = ?"
+_ATTEMPTS_OF = """
+select attempts.*, runs.base_url from attempts join runs on runs.id = attempts.run_id where request_id = ? order by attempts.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRequest:
+    """One request as it is stored, with every attempt at it.
+
+    Attributes
+    ----------
+    body
+        The JSON text, exactly as it was sent.
+    attempts
+        One mapping an HTTP exchange, the oldest first, with the columns of the table `attempts`.
+    """
+
+    id: int
+    endpoint: str
+    model: str
+    body: str
+    text: str
+    attempts: tuple[Mapping[str, Any], ...]
+
+    @property
+    def answer(self) -> Mapping[str, Any] | None:
+        """The newest attempt that was answered, or else the newest of all."""
+        good = [attempt for attempt in self.attempts if attempt["state"] == "ok"]
+        return (good or self.attempts or (None,))[-1]
+
+    @property
+    def response(self) -> bytes | None:
+        """The exact bytes of the newest answer, or of the newest reply of any kind."""
+        return self.answer["response"] if self.answer else None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The kept headers of that reply."""
+        return json.loads((self.answer or {}).get("headers") or "{}")  # type: ignore[no-any-return]  # JSON of our own
+
+    def as_curl(self) -> str:
+        """Return a shell command that sends the same request; the key is read from `$OPENAI_API_KEY`."""
+        base = (self.answer or {}).get("base_url")
+        address = shlex.quote(f"{base}/{self.endpoint}") if base else f'"$OPENAI_BASE_URL"/{self.endpoint}'
+        lines = [f"curl {address}", '-H "Authorization: Bearer $OPENAI_API_KEY"', "-H 'Content-Type: application/json'"]
+        return " \\\n  ".join([*lines, f"--data-raw {shlex.quote(self.body)}"])
+
+    def __repr__(self) -> str:
+        return f"<LoggedRequest {self.id}: {self.model}, {_text.count(len(self.attempts), 'attempt')}>\n{self._table()}"
+
+    def _repr_html_(self) -> str:
+        body = _text.html_messages([("request", _pretty(self.body)), ("response", _pretty(self.response or b""))])
+        rows = _text.html_table([_attempt_facts(attempt) for attempt in self.attempts], head=_ATTEMPT_HEAD)
+        return _text.html_card(f"Request {self.id} · POST /{self.endpoint}", body + rows, note=self.model)
+
+    def _table(self) -> str:
+        return _text.text_table([_attempt_facts(attempt) for attempt in self.attempts], head=_ATTEMPT_HEAD)
+
+
+_ATTEMPT_HEAD = ("attempt", "state", "HTTP", "sent at", "latency", "tokens", "error")
+
+
+def logged_request(store: Store, request_id: int) -> LoggedRequest:
+    """Return one logged request; raise `NotFoundError` when there is none of that id."""
+    rows = store.read(_LOGGED, (request_id,))
+    if not rows:
+        msg = f"no request {request_id!r} in {store.path}; the column request_id of run.frame() has the ids"
+        raise NotFoundError(msg)
+    return LoggedRequest(**dict(rows[0]), attempts=tuple(dict(row) for row in store.read(_ATTEMPTS_OF, (request_id,))))
+
+
+def _attempt_facts(attempt: Mapping[str, Any]) -> tuple[Any, ...]:
+    latency = None if attempt["latency_ms"] is None else attempt["latency_ms"] / 1000
+    tokens = f"{attempt['prompt_tokens']} + {attempt['completion_tokens']}" if attempt["total_tokens"] is not None else ""
+    error = _text.clipped(attempt["error_message"] or "", 80)
+    return (attempt["id"], attempt["state"], attempt["http_status"] or "", attempt["sent_at"], _text.duration(latency), tokens, error)
+
+
+def _pretty(content: str | bytes) -> str:
+    text = content if isinstance(content, str) else content.decode(errors="replace")
+    try:
+        text = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+    except ValueError:
+        pass
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}… (.body and .response have all of it)"
+
+
+_SHOWN_CHARS = 5_000
+
+
+def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK))

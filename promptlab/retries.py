@@ -1,0 +1,139 @@
+"""What to do after an attempt without an answer: wait and ask again, give up, or stop more than one trial.
+
+Pure: the history comes in, the decision goes out. A quota error is told from a rate limit by its type and code, never
+by its message; every error class of the API ends in exactly one kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from promptlab.attempts import Failure, Outcome
+
+#: throttle: too fast. account: nobody will be answered. model: this model will not answer. parameter: not with this
+#: parameter. request: this request will not be answered. transient: surely unpaid. unknown: maybe paid. bad_reply: paid.
+Kind = Literal["throttle", "account", "model", "parameter", "request", "transient", "unknown", "bad_reply"]
+
+#: What a decision to stop applies to.
+Scope = Literal["trial", "parameter", "model", "run"]
+
+QUOTA_CODES = frozenset(
+    {"insufficient_quota", "credit_balance_exhausted", "project_spend_limit_exceeded", "billing_hard_limit_reached"}
+    | {"billing_not_active", "access_terminated"}
+)
+PARAMETER_CODES = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
+_TRANSIENT = frozenset({408, 409, 425})
+_SCOPES: dict[Kind, Scope] = {"account": "run", "model": "model", "parameter": "parameter", "request": "trial"}
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How patient to be with one request.
+
+    Attributes
+    ----------
+    attempts
+        How often one request is sent at most, throttled attempts not counted.
+    outage_s
+        How long one request is retried at most, in seconds.
+    first_wait_s, longest_wait_s
+        The bound of the first wait and of any wait; the bound doubles, and a wait is drawn evenly below it ("full
+        jitter", AWS Architecture Blog 2015).
+    bad_replies
+        How often a reply that cannot be read, and was paid for, is asked for again.
+    deadline_s
+        How long one attempt may take in all.
+    """
+
+    attempts: int = 6
+    outage_s: float = 600.0
+    first_wait_s: float = 0.5
+    longest_wait_s: float = 30.0
+    bad_replies: int = 1
+    deadline_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What one request has been through in this run."""
+
+    counted: int = 0
+    throttled: int = 0
+    bad_replies: int = 0
+    since_s: float = 0.0
+
+    def after(self, kind: Kind) -> History:
+        """Return the history with one more attempt of this kind."""
+        return History(
+            counted=self.counted + (kind != "throttle"),
+            throttled=self.throttled + (kind == "throttle"),
+            bad_replies=self.bad_replies + (kind == "bad_reply"),
+            since_s=self.since_s,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Ask again after a wait; `for_all` pauses every worker, since the wait concerns them all."""
+
+    wait_s: float
+    for_all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Do not ask again, for the whole of the scope."""
+
+    scope: Scope
+
+
+def classify(outcome: Outcome) -> Kind:
+    """Return the kind of a failed attempt."""
+    failure = outcome.failure or Failure("bad_reply", "")
+    if outcome.state == "unknown":
+        return "unknown"
+    if outcome.http_status is None:
+        return "transient"
+    if 200 <= outcome.http_status < 300:  # noqa: PLR2004 - 2xx
+        return "account" if _is_quota(failure) else "bad_reply"
+    return _by_status(outcome.http_status, failure, outcome)
+
+
+def decide(
+    outcome: Outcome, history: History, policy: RetryPolicy, *, now_s: float, random: Callable[[], float]
+) -> Retry | Stop:
+    """Return what to do after a failed attempt; `history` includes it, `random` draws from [0, 1)."""
+    kind = classify(outcome)
+    if kind in _SCOPES:
+        return Stop(_SCOPES[kind])
+    wait_s = _wait_s(outcome, history, policy, random)
+    spent = history.counted >= policy.attempts or history.bad_replies > policy.bad_replies
+    if spent or now_s + wait_s - history.since_s > policy.outage_s:
+        return Stop("trial")
+    return Retry(wait_s, for_all=kind == "throttle")
+
+
+def _by_status(status: int, failure: Failure, outcome: Outcome) -> Kind:
+    if _is_quota(failure) or status in {401, 402, 403}:
+        return "account"
+    if status == 429 or (status == 503 and outcome.retry_after_s is not None):  # noqa: PLR2004 - HTTP's own numbers
+        return "throttle"
+    if status in _TRANSIENT or status >= 500:  # noqa: PLR2004 - HTTP's own numbers
+        return "transient"
+    if status == 404:  # noqa: PLR2004 - HTTP's own numbers
+        return "model"
+    return "parameter" if failure.param and failure.code in PARAMETER_CODES else "request"
+
+
+def _is_quota(failure: Failure) -> bool:
+    return bool({failure.type, failure.code} & QUOTA_CODES)
+
+
+def _wait_s(outcome: Outcome, history: History, policy: RetryPolicy, random: Callable[[], float]) -> float:
+    if outcome.retry_after_s is not None:
+        return outcome.retry_after_s
+    failures = history.counted + history.throttled
+    bound_s = min(policy.longest_wait_s, policy.first_wait_s * 2.0 ** (failures - 1))
+    return bound_s * random()

@@ -1,0 +1,262 @@
+"""A run: a plan executed, and its results, past or live.
+
+A run is a view of the file: what it shows is read when it is asked for, so a run loaded a year later shows the same. A
+live one also knows the workers that answer it, and can be waited for, stopped and awaited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Literal
+
+from promptlab import _loop, _text, results
+from promptlab.errors import RunError
+from promptlab.results import Spending
+from promptlab.runner import Progress, Runner
+from promptlab.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OnError = Literal["continue", "stop"]
+
+POLL_S = 0.1  # how often a waiting cell looks: a tenth of a second is at once for a person
+
+
+class Run:
+    """A plan executed, and its results.
+
+    `lab.run` and `lab.load` make one; see `promptlab.results.COLUMNS` for what `frame` holds.
+    """
+
+    def __init__(self, store: Store, run_id: int) -> None:
+        self._store = store
+        self._row = results.run_row(store, run_id)
+        self._live: LiveRun | None = None
+
+    @property
+    def id(self) -> int:
+        """The number under which `lab.load` finds it."""
+        return self._row.id
+
+    @property
+    def name(self) -> str:
+        """The name given, or one made from the templates' names."""
+        return self._row.name
+
+    @property
+    def status(self) -> str:
+        """`planned`, `running`, `done` (every trial has an end), `stopped` (some were not asked) or `failed`."""
+        self._refresh()
+        return self._row.status
+
+    @property
+    def reason(self) -> str | None:
+        """Why the run stopped, where it did."""
+        self._refresh()
+        return self._row.reason
+
+    @property
+    def progress(self) -> Progress | None:
+        """Where a live run stands; None for a past one."""
+        return self._live.runner.progress if self._live else None
+
+    def frame(self) -> pd.DataFrame:
+        """Return the results as a tidy DataFrame: one row a trial, in plan order.
+
+        The columns are those of `promptlab.results.COLUMNS`: template, the case's values, every varying parameter,
+        repeat, output, status, error, usage, cost in USD, latency in milliseconds, and row ids. A trial without an
+        answer has its row as well.
+        """
+        return results.trial_frame(self._store, self._row)
+
+    @property
+    def outputs(self) -> list[str | None]:
+        """What the model wrote, one a trial, in plan order; None where there is no answer."""
+        column = self.frame()["output"]
+        return [text if isinstance(text, str) else None for text in column]
+
+    @property
+    def errors(self) -> pd.DataFrame:
+        """The trials without an answer: position, template, case, repeat, status, error, request_id."""
+        frame = self.frame()
+        return frame.loc[frame["status"] != "ok", ["position", "template", "case", "repeat", "status", "error", "request_id"]]
+
+    @property
+    def usage(self) -> Spending:
+        """The attempts and tokens this run spent, failed attempts included; what it reused is not in it."""
+        return results.spending(self._store, self.id)
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What this run spent, in USD; None when no price is known. `usage` counts what is left out of it."""
+        return self.usage.cost_usd
+
+    def wait(self, *, progress: bool = True) -> Run:
+        """Wait until a live run has ended, with a progress bar, and return the run.
+
+        An interrupt (Ctrl-C, the kernel's stop button) stops it cleanly: nothing new is sent, what is in flight is
+        awaited and logged, then KeyboardInterrupt is raised. A second one drops what is in flight.
+        """
+        if self._live is not None:
+            self._live.wait(show=progress)
+            self._refresh()
+        return self
+
+    def stop(self) -> None:
+        """Stop a live run: nothing new is sent, what is in flight is awaited. Returns at once."""
+        if self._live is not None:
+            self._live.stop()
+
+    def __await__(self) -> Generator[Any, None, Run]:
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> Run:
+        if self._live is not None:
+            await self._live.awaited()
+            self._refresh()
+        return self
+
+    def __len__(self) -> int:
+        return sum(self._counts().values())
+
+    def __repr__(self) -> str:
+        facts = "; ".join(filter(None, (value for _, value in self._facts())))
+        return f"<Run {self.id} {self.name!r}: {facts}>"
+
+    def _repr_html_(self) -> str:
+        errors = self._error_lines()
+        body = _text.html_table(self._facts()) + (_text.html_list(errors) if errors else "")
+        return _text.html_card(f"Run {self.id} · {self.name}", body, note=self._row.created_at[:16].replace("T", " "))
+
+    def _refresh(self) -> None:
+        self._row = results.run_row(self._store, self.id)
+
+    def _counts(self) -> dict[str, int]:
+        return results.counts(self._store, self.id)
+
+    def _facts(self) -> list[tuple[str, str]]:
+        spent, status, counts = self.usage, self.status, self._counts()
+        ends = ", ".join(f"{number:,} {state}" for state, number in counts.items()) or "none"
+        facts = [("trials", f"{_text.count(len(self), 'trial')}, {ends}")]
+        if status != "done":
+            facts.append(("status", f"{status}: {_text.clipped(self.reason, 200)}" if self.reason else status))
+        facts.append(("spent", _spent(spent)))
+        if spent.unknown:
+            facts.append(("unknown", f"{_text.count(spent.unknown, 'attempt')} without a known end, maybe billed"))
+        return facts
+
+    def _error_lines(self) -> list[str]:
+        return [f"{number:,} x {_text.clipped(error, 200)}" for error, number in results.error_counts(self._store, self.id)]
+
+
+class LiveRun:
+    """A run being executed: its workers on the background loop, and the ways to wait for them."""
+
+    def __init__(self, runner: Runner, future: Future[None], *, on_error: OnError) -> None:
+        self.runner = runner
+        self._future = future
+        self._on_error = on_error
+
+    def stop(self) -> None:
+        """Send nothing new."""
+        _loop.running_loop().call_soon_threadsafe(self.runner.stop)
+
+    def abort(self) -> None:
+        """Drop what is in flight as well."""
+        _loop.running_loop().call_soon_threadsafe(self.runner.abort)
+
+    def wait(self, *, show: bool) -> None:
+        """Block in short polls until the run has ended."""
+        bar = _Bar(self.runner) if show else None
+        try:
+            self._poll(bar)
+        except KeyboardInterrupt:
+            self._wind_down(bar)
+            raise
+        finally:
+            if bar:
+                bar.close()
+        self._raise_errors()
+
+    async def awaited(self) -> None:
+        """Wait without blocking the caller's event loop; a cancellation stops the run cleanly."""
+        try:
+            while not self._future.done():
+                await asyncio.sleep(POLL_S)
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            self.stop()
+            while not self._future.done():
+                await asyncio.sleep(POLL_S)
+            raise
+        self._raise_errors()
+
+    def _poll(self, bar: _Bar | None) -> None:
+        while not self._future.done():
+            if bar:
+                bar.show()
+            time.sleep(POLL_S)
+
+    def _wind_down(self, bar: _Bar | None) -> None:
+        self.stop()
+        in_flight = self.runner.progress.in_flight
+        if bar:
+            bar.say(f"stopping: {_text.count(in_flight, 'request')} in flight, interrupt again to drop them")
+        try:
+            self._poll(bar)
+        except KeyboardInterrupt:
+            self.abort()
+            self._poll(bar)
+
+    def _raise_errors(self) -> None:
+        self._future.result()
+        if self._on_error == "stop" and self.runner.progress.last_error:
+            msg = f"the run was stopped at its first failed trial: {self.runner.progress.last_error}"
+            raise RunError(msg)
+
+
+class _Bar:
+    """A tqdm bar, drawn only from the waiting thread."""
+
+    def __init__(self, runner: Runner) -> None:
+        from tqdm.auto import tqdm  # noqa: PLC0415 - costs 0.1 s, so only where it is used
+
+        self._runner = runner
+        self._bar = tqdm(total=runner.progress.total, initial=runner.progress.answered_before, unit="sample")
+
+    def show(self) -> None:
+        progress = self._runner.progress
+        self._bar.n = progress.finished
+        notes = [
+            f"{progress.failed} failed" if progress.failed else "",
+            f"{progress.unknown} unknown" if progress.unknown else "",
+            _text.usd(progress.cost_usd) if progress.cost_usd else "",
+            f"waiting {_text.duration(self._runner.waiting_s)}" if self._runner.waiting_s else "",
+        ]
+        self._bar.set_postfix_str(", ".join(filter(None, notes)), refresh=False)
+        self._bar.refresh()
+
+    def say(self, text: str) -> None:
+        self._bar.set_description_str(text)
+
+    def close(self) -> None:
+        self.show()
+        self._bar.close()
+
+
+def began(run: Run, runner: Runner, work: Callable[[], Any], *, on_error: OnError) -> Run:
+    """Start the work on the background loop and return the run, now live."""
+    run._live = LiveRun(runner, _loop.submit(work()), on_error=on_error)  # noqa: SLF001 - this module's own
+    return run
+
+
+def _spent(spent: Spending) -> str:
+    if not spent.attempts:
+        return "nothing sent"
+    tokens = f"{spent.prompt_tokens:,} + {spent.completion_tokens:,} tokens"
+    cost = "cost unknown" if spent.cost_usd is None else "free" if spent.cost_usd == 0 else _text.usd(spent.cost_usd)
+    left_out = f" (and {spent.unpriced:,} without a price)" if spent.unpriced and spent.cost_usd is not None else ""
+    return f"{_text.count(spent.attempts, 'request')} sent, {tokens}, {cost}{left_out}"
