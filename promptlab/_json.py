@@ -10,8 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def canonical(value: Any) -> str:
@@ -34,15 +37,20 @@ def compact(value: Any) -> str:
     return text if _is_utf8(text) else json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
+def utf8(text: str) -> str:
+    """Return the text as UTF-8 and SQLite can hold it: unpaired surrogates are replaced by U+FFFD."""
+    return text if _is_utf8(text) else _SURROGATES.sub("\ufffd", text)
+
+
 def plain(value: Any) -> Any:
-    """Return the value in JSON's own types (numpy and pandas scalars unwrapped, tuples as lists, NaN as None).
+    """Return the value in JSON's own types: numpy and pandas scalars unwrapped, tuples as lists, NaN as None.
 
     Raises `TypeError` for anything JSON cannot hold; objects are never turned into their repr.
     """
-    if value is None or isinstance(value, str | bool | int):
+    if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, float):
-        return None if math.isnan(value) else value
+    if isinstance(value, str | int | float):
+        return _scalar(value)
     if isinstance(value, Mapping):
         return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
@@ -50,10 +58,24 @@ def plain(value: Any) -> Any:
     return _unwrapped(value)
 
 
+def _scalar(value: str | float) -> str | float | None:
+    """Return exactly JSON's type: a subclass (numpy's, an enum) shows itself as such when it is printed in a list."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
+    if math.isinf(value):
+        msg = f"{value} is not JSON; use a finite number or None"
+        raise TypeError(msg)
+    return None if math.isnan(value) else float(value)
+
+
 def _unwrapped(value: Any) -> Any:
     kind = type(value).__name__
     if kind in {"NAType", "NaTType"}:
         return None
+    if kind == "datetime64":  # its tolist() would give a count of nanoseconds
+        return None if str(value) == "NaT" else str(value)
     if hasattr(value, "isoformat"):  # dates, pandas timestamps
         return value.isoformat()
     if hasattr(value, "tolist"):  # numpy scalars and arrays, pandas Series

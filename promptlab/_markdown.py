@@ -12,8 +12,9 @@
 
     {{ question }}
 
-A message that is more than a role and plain text stands as JSON under a heading such as `# user json`. A line of a prompt
-that itself looks like a heading is written with a backslash before it. Reading what was written gives the same messages.
+A message that is more than a role and plain text stands as JSON under a heading such as `# user json`. A line of a
+prompt that itself looks like a heading is written with a backslash before it. Reading what was written gives the same
+messages.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from typing import Any
 
 import yaml
 
+from promptlab._json import utf8
+
 _HEADING = re.compile(r"^# ([a-z]+)( json)?$")
 _ESCAPED = re.compile(r"^\\+# [a-z]+(?: json)?$")
-_UNSAFE = re.compile("[\r\ud800-\udfff]")  # what a text file would change or refuse
 
 
 def write(head: Mapping[str, str], messages: Iterable[Mapping[str, Any]]) -> str:
@@ -43,26 +45,38 @@ def write_messages(messages: Iterable[Mapping[str, Any]]) -> str:
 
 def read(text: str, *, roles: Sequence[str]) -> tuple[dict[str, str], list[dict[str, Any]]]:
     """Return the head and the messages of a file's text; raise `ValueError` with what to mend."""
-    found = re.match(r"^---\n(.*?\n)---\n(.*)\Z", text, re.DOTALL)
-    try:
-        head = yaml.load(found[1], Loader=yaml.BaseLoader) if found else None  # noqa: S506 - BaseLoader makes text only
-    except yaml.YAMLError as exc:
-        msg = f"the front matter is not valid YAML: {exc}"
-        raise ValueError(msg) from exc
-    if not found or not isinstance(head, dict) or not head.get("name"):
-        msg = "a template file begins with front matter that holds at least 'name: ...' between two --- lines"
+    found = re.match(r"---\n(.*?\n)---\n(.*)\Z", text, re.DOTALL)
+    if not found:
+        msg = "a template file begins with front matter: 'name: ...' between two --- lines"
         raise ValueError(msg)
-    return head, _read_messages(found[2], roles)
+    return _read_head(found[1]), _read_messages(found[2], roles)
 
 
 def _written(message: Mapping[str, Any]) -> str:
     content = message.get("content")
-    if set(message) == {"role", "content"} and isinstance(content, str) and not _UNSAFE.search(content):
+    if set(message) == {"role", "content"} and isinstance(content, str) and _survives(content):
         lines = ["\\" + line if _HEADING.match(line) or _ESCAPED.match(line) else line for line in content.split("\n")]
         return f"# {message['role']}\n\n" + "\n".join(lines) + "\n"
     rest = {name: value for name, value in message.items() if name != "role"}
     text = json.dumps(rest, ensure_ascii=False, indent=2)
-    return f"# {message['role']} json\n\n{json.dumps(rest, indent=2) if _UNSAFE.search(text) else text}\n"
+    return f"# {message['role']} json\n\n{text if _survives(text) else json.dumps(rest, indent=2)}\n"
+
+
+def _survives(text: str) -> bool:
+    """Whether a text file gives a text back: it makes line feeds of carriage returns, and holds no surrogates."""
+    return "\r" not in text and utf8(text) == text
+
+
+def _read_head(front: str) -> dict[str, str]:
+    try:
+        head = yaml.load(front, Loader=yaml.BaseLoader)  # noqa: S506 - BaseLoader makes text, lists and dicts only
+    except yaml.YAMLError as exc:
+        msg = f"the front matter is not valid YAML: {exc}"
+        raise ValueError(msg) from exc
+    if not isinstance(head, dict) or not head.get("name") or not all(isinstance(value, str) for value in head.values()):
+        msg = "the front matter holds at least 'name: ...', and nothing but 'field: text'"
+        raise ValueError(msg)
+    return head
 
 
 def _read_messages(body: str, roles: Sequence[str]) -> list[dict[str, Any]]:
@@ -81,6 +95,10 @@ def _blocks(body: str, roles: Sequence[str]) -> list[tuple[str, bool, list[str]]
             found.append((heading[1], bool(heading[2]), []))
         elif found:
             found[-1][2].append(line)
+        elif line.strip():
+            headings = ", ".join(f"# {role}" for role in roles)
+            msg = f"{line!r} stands before the first message; the headings are {headings}"
+            raise ValueError(msg)
     return found
 
 
@@ -92,7 +110,7 @@ def _message(role: str, lines: list[str], *, is_json: bool) -> dict[str, Any]:
     if not is_json:
         return {"role": role, "content": content}
     try:
-        return {"role": role, **json.loads(content)}
-    except (json.JSONDecodeError, TypeError) as exc:
+        return {**json.loads(content), "role": role}
+    except (ValueError, TypeError, RecursionError) as exc:
         msg = f"what stands under '# {role} json' is not a JSON object: {exc}"
         raise ValueError(msg) from exc

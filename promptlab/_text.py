@@ -1,20 +1,26 @@
-"""Tables and cards as HTML and as plain text. Every text that comes in is escaped: models, files and cases are untrusted.
+"""Tables and cards as HTML and as plain text.
 
-The HTML carries no script, no style sheet and no fixed colour, so that it is legible in light and dark themes, in an
+Every text that comes in is escaped: models, files and cases are untrusted. The HTML carries no script, no style sheet and no fixed colour, so that it is legible in light and dark themes, in an
 untrusted notebook and on a plain viewer.
 """
 
 from __future__ import annotations
 
+import difflib
 import html
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 UNKNOWN = "unknown"
 
-# C0 and C1 controls but tab and line feed, zero-width characters, bidirectional overrides, the byte-order mark
-_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+# C0 and C1 controls but tab and line feed; line and paragraph separators; bidirectional marks and overrides; zero-width
+# and other invisible characters, among them the tags in which text can be hidden from people; surrogates
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f]"
+)
 _CELL = "text-align:left;vertical-align:top;padding:2px 10px"
 _QUIET = "opacity:.65"
 
@@ -22,8 +28,8 @@ _QUIET = "opacity:.65"
 def visible(text: str) -> str:
     """Return the text with characters that hide or reorder others shown as their code, e.g. U+202E.
 
-    >>> visible("a\\x1b[31mb")
-    'a\u27e81B\u27e9[31mb'
+    >>> visible("a" + chr(27) + "[31mb")
+    'a⟨1B⟩[31mb'
     """
     return _HIDDEN.sub(lambda found: f"\u27e8{ord(found[0]):02X}\u27e9", text)
 
@@ -32,6 +38,22 @@ def clipped(text: str, chars: int) -> str:
     """Return the visible text on one line, cut to a number of characters."""
     line = " ".join(visible(text).split())
     return line if len(line) <= chars else line[: chars - 1] + "…"
+
+
+def brief(value: Any, chars: int = 80) -> str:
+    """Return a value as code, on one line, cut to a number of characters: for messages."""
+    return clipped(repr(value), chars)
+
+
+def nearest(name: str, choices: Iterable[str]) -> str | None:
+    """Return the choice that a misspelt name probably meant, or None.
+
+    >>> nearest("Temprature", ["model", "temperature"])
+    'temperature'
+    """
+    by_lower = {choice.lower(): choice for choice in choices}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return by_lower[found[0]] if found else None
 
 
 def escaped(value: Any) -> str:
@@ -80,10 +102,11 @@ def count(number: int, noun: str) -> str:
 
 
 def usd(amount: float | None) -> str:
-    """Return an amount of money with the digits it needs, or `unknown`."""
+    """Return an amount of money with the digits it needs, e.g. `$1,234.50`, `$0.0012`, or `unknown`."""
     if amount is None:
         return UNKNOWN
-    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.2g}"
+    decimals = 2 if amount <= 0 or amount >= 1 else max(2, 1 - math.floor(math.log10(amount)))
+    return f"${amount:,.{decimals}f}"
 
 
 def duration(seconds: float | None) -> str:

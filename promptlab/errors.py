@@ -31,13 +31,13 @@ class PromptlabWarning(UserWarning):
     """The base of every warning that promptlab gives."""
 
 
-class _Problems(PromptlabError):
+class _ProblemsError(PromptlabError):
     """An error that lists every problem at once.
 
     Attributes
     ----------
     problems
-        One sentence each, in the order found.
+        One sentence each, in the order found; the message shows the first twenty.
     """
 
     def __init__(self, problems: str | Sequence[str]) -> None:
@@ -45,19 +45,19 @@ class _Problems(PromptlabError):
         super().__init__(_listed(self.problems))
 
 
-class TemplateError(_Problems):
+class TemplateError(_ProblemsError):
     """A template cannot be built, read or rendered."""
 
 
-class GridError(_Problems):
+class GridError(_ProblemsError):
     """A parameter grid has an unknown name, a value out of range, or no cells."""
 
 
-class CaseError(_Problems):
+class CaseError(_ProblemsError):
     """The cases cannot be read, or a value in them cannot be put into a prompt."""
 
 
-class PlanError(_Problems):
+class PlanError(_ProblemsError):
     """A plan is refused before anything is sent; `problems` lists every reason."""
 
 
@@ -106,7 +106,12 @@ class RunError(PromptlabError):
     """A run ended early, and `on_error="stop"` asked to hear of it."""
 
 
+_SHOWN = 20  # problems in a message; more would hide the first ones
+
+
 def _listed(problems: Sequence[str]) -> str:
     if len(problems) == 1:
         return problems[0]
-    return f"{len(problems)} problems:\n" + "\n".join(f"- {problem}" for problem in problems)
+    lines = [f"{len(problems):,} problems:", *(f"- {problem}" for problem in problems[:_SHOWN])]
+    more = len(problems) - _SHOWN
+    return "\n".join([*lines, f"... and {more:,} more"] if more > 0 else lines)

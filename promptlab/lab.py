@@ -75,7 +75,7 @@ class Lab:
         policy: RetryPolicy | None = None,
     ) -> None:
         if backend is None:
-            env = {} if client is not None else _environment()
+            env = {} if client is not None else environment()
             backend = HttpBackend(
                 base_url=base_url or env.get("OPENAI_BASE_URL"), api_key=api_key or env.get("OPENAI_API_KEY"), client=client
             )
@@ -317,11 +317,11 @@ class Lab:
 
     def _registered(self, plan: Plan, found: RunRow | None, name: str, note: str) -> int:
         """Write the plan's rows, as far as they are not there yet, and return the run's id."""
-        now_s, info, environment = time.time(), self.backend.info(), {**_software(), "note": note, "tags": "[]"}
+        now_s, info, software = time.time(), self.backend.info(), {**_software(), "note": note, "tags": "[]"}
         write = self.store.write
         if found is None:
             run_id = write(
-                lambda c: ledger.add_run(c, plan, name=name, info=info, environment=environment, now_s=now_s)
+                lambda c: ledger.add_run(c, plan, name=name, info=info, environment=software, now_s=now_s)
             ).result()
         else:
             run_id = found.id
@@ -426,7 +426,7 @@ def _offline(store: Store, backend: Backend | None) -> OfflineBackend:
     return OfflineBackend(held[0])
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return the settings of the endpoint: the environment's, else those of `.env` in this folder."""
     from dotenv import dotenv_values  # noqa: PLC0415 - only where it is used
 

@@ -15,6 +15,8 @@ import threading
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -220,6 +222,21 @@ class Store:
         connection.execute("pragma trusted_schema = 0")
         connection.execute("pragma foreign_keys = 1")
         return connection
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteFacts:
+    """What this Python's SQLite can do."""
+
+    version: str
+    has_fts5: bool
+
+
+def sqlite_facts() -> SqliteFacts:
+    """Return the version of SQLite in use, and whether full-text search is compiled in."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        options = {row[0] for row in connection.execute("pragma compile_options")}
+    return SqliteFacts(sqlite3.sqlite_version, "ENABLE_FTS5" in options)
 
 
 def _header(path: Path) -> bytes:

@@ -1,0 +1,168 @@
+"""The command line: the demo, a look at past runs, exports, and a check of what is installed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from promptlab import __version__, _text, demo, doctor, exports, results
+from promptlab.backends.local import LocalModel
+from promptlab.backends.offline import OfflineBackend
+from promptlab.errors import PromptlabError
+from promptlab.lab import Lab
+from promptlab.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MARKS = {"good": "[green]✓[/]", "note": "[yellow]·[/]", "bad": "[red]✗[/]"}
+_FILE = click.option("--file", "path", default="experiments.db", show_default=True, help="The SQLite file.")
+
+
+class _Commands(click.Group):
+    """Commands that report promptlab's own errors as one message instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PromptlabError as exc:
+            raise click.ClickException(str(exc)) from exc
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="promptlab")
+def main() -> None:
+    """Prompt-engineering experiments: run the demo, look at past runs, export them."""
+
+
+@main.command("demo")
+@click.option("--file", "path", default="demo.db", show_default=True, help="The SQLite file it writes.")
+def run_demo(path: str) -> None:
+    """Run a real sweep on a small model on this machine: which prompt tells a good review from a bad one?"""
+    console = _console()
+    with Lab(path, backend=LocalModel()) as lab:
+        plan = lab.plan(demo.templates(), demo.grid(), cases=demo.reviews())
+        console.print(demo.QUESTION, highlight=False)
+        console.print(f"\n[bold]{escape(_first_line(plan))}[/]", highlight=False)
+        run = lab.run(plan, name=demo.NAME)
+        sent = plan.estimate.to_send if plan.estimate else 0
+        _print_study(console, run, path, sent=sent)
+
+
+@main.command()
+@_FILE
+def runs(path: str) -> None:
+    """List the runs in a file, the newest last."""
+    with _opened(path) as lab:
+        frame = lab.runs()
+    table = Table("id", "name", "status", "when", "templates", "models", "trials", "ok", "failed", "sent", "cost")
+    for row in frame.itertuples():
+        counts = (str(_number(value)) for value in (row.trials, row.ok, row.failed, row.attempts))
+        when = str(row.created_at)[:16].replace("T", " ")
+        cost = _text.usd(None if row.cost_usd != row.cost_usd else row.cost_usd)  # noqa: PLR0124 - NaN is unknown
+        cells = (str(row.id), row.name, row.status, when, row.templates, row.models, *counts, cost)
+        table.add_row(*(escape(_text.visible(str(cell))) for cell in cells))
+    _console().print(table if len(frame) else f"{path} holds no runs yet")
+
+
+@main.command()
+@click.argument("run")
+@_FILE
+@click.option("--rows", default=10, show_default=True, help="How many trials to show.")
+def show(run: str, path: str, rows: int) -> None:
+    """Show a run: RUN is its id or its name."""
+    console = _console()
+    with _opened(path) as lab:
+        found = lab.load(int(run) if run.isdigit() else run)
+        console.print(escape(_text.visible(repr(found))), highlight=False)
+        frame = found.frame()
+        names = [name for name in frame.columns if name not in results.COLUMNS]
+        console.print(_table(frame[["position", "template", *names, "output", "status"]].head(rows)))
+        if len(frame) > rows:
+            console.print(f"{rows} of {_text.count(len(frame), 'trial')}; --rows shows more, `promptlab export` writes all")
+
+
+@main.command()
+@click.argument("run")
+@_FILE
+@click.option("--format", "form", type=click.Choice(exports.FORMATS), default="csv", show_default=True)
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="The file to write; standard output when left out.")
+def export(run: str, path: str, form: exports.Format, output: Path | None) -> None:
+    """Write a run's trials, one row each: RUN is its id or its name."""
+    with _opened(path) as lab:
+        frame = lab.load(int(run) if run.isdigit() else run).frame()
+    if output is None:
+        sys.stdout.buffer.write(exports.export(frame, form))
+    else:
+        _console().print(f"{exports.write(frame, output, form)}: {_text.count(len(frame), 'trial')}", highlight=False)
+
+
+@main.command("doctor")
+def run_doctor() -> None:
+    """Tell what is installed, whether a key is found, and whether endpoint and local model are in reach."""
+    found = list(doctor.findings())
+    table = Table(box=None, show_header=False)
+    for finding in found:
+        table.add_row(_MARKS[finding.mark], finding.topic, escape(finding.text))
+    _console().print(table)
+    if any(finding.mark == "bad" for finding in found):
+        raise SystemExit(1)
+
+
+def _console() -> Console:
+    return Console(soft_wrap=not sys.stdout.isatty())
+
+
+def _opened(path: str) -> Lab:
+    """Open a file to read; nothing can be sent."""
+    if not Path(path).exists():
+        msg = f"{path} does not exist; name a file with --file"
+        raise click.ClickException(msg)
+    return Lab(path, backend=OfflineBackend("nothing: the command line only reads"))
+
+
+def _print_study(console: Console, run: Run, path: str, *, sent: int) -> None:
+    frame = run.frame()
+    console.print(_accuracy_table(demo.accuracy(frame)))
+    console.print(demo.verdict(frame), highlight=False)
+    if sent:
+        console.print(f"\n{escape(_first_line(run))}", highlight=False)
+    else:
+        console.print(f"\nNothing was sent: every answer was already in {escape(path)}.", highlight=False)
+    console.print(
+        "Open it in Jupyter:  [bold]make lab[/]  (or  jupyter lab),  then in a cell:\n"
+        f"  [bold]from promptlab import Lab; Lab({path!r}, offline=True).load({run.name!r}).frame()[/]",
+        highlight=False,
+    )
+
+
+def _accuracy_table(accuracy: pd.DataFrame) -> Table:
+    table = Table(*(name.replace("_", " ") for name in accuracy.columns))
+    for row in accuracy.itertuples(index=False):
+        table.add_row(*(escape(str(cell)) for cell in row))
+    return table
+
+
+def _table(frame: pd.DataFrame) -> Table:
+    table = Table(*(escape(str(name)) for name in frame.columns))
+    for row in frame.itertuples(index=False):
+        table.add_row(*("" if cell is None else escape(_text.clipped(str(cell), 60)) for cell in row))
+    return table
+
+
+def _first_line(value: object) -> str:
+    return repr(value).split("\n", 1)[0].strip("<>")
+
+
+def _number(value: Any) -> int:
+    return 0 if value != value else int(value)  # noqa: PLR0124 - NaN: a run without trials
+
+
+if __name__ == "__main__":
+    main()

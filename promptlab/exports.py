@@ -1,0 +1,62 @@
+"""A trial frame as a file: CSV, JSON lines or Parquet."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from promptlab.errors import PromptlabError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: The forms a frame can be written in.
+Format = Literal["csv", "jsonl", "parquet"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def export(frame: pd.DataFrame, format: Format) -> bytes:  # noqa: A002 - the word of the command line's option
+    """Return a frame as the bytes of a file.
+
+    In CSV a text that a spreadsheet would run as a formula gets a `'` before it (numbers stay numbers); the other two
+    forms hold every text as it is.
+    """
+    if format == "csv":
+        return _neutralised(frame).to_csv(index=False).encode("utf-8")
+    if format == "jsonl":
+        return frame.to_json(orient="records", lines=True, force_ascii=False).encode("utf-8")
+    return _parquet(frame)
+
+
+def write(frame: pd.DataFrame, path: str | Path, format: Format) -> Path:  # noqa: A002 - see export
+    """Write a frame to a file and return its path; refuses to overwrite."""
+    target = Path(path)
+    content = export(frame, format)
+    try:
+        with target.open("xb") as file:
+            file.write(content)
+    except FileExistsError as exc:
+        msg = f"{target} exists; remove it or name another file"
+        raise PromptlabError(msg) from exc
+    return target
+
+
+def _neutralised(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.apply(lambda column: column.map(_safe_cell) if column.dtype.kind == "O" else column)
+
+
+def _safe_cell(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    target = io.BytesIO()
+    try:
+        frame.to_parquet(target, index=False)
+    except ImportError as exc:
+        msg = 'writing Parquet needs pyarrow; pip install "promptlab-notebook[parquet]"'
+        raise PromptlabError(msg) from exc
+    return target.getvalue()

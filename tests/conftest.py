@@ -1,0 +1,50 @@
+"""What tests share: a server that fails on purpose, a browser, and JupyterLab in it.
+
+The browser fixtures skip by name where there is no Chromium, and fail with PROMPTLAB_REQUIRE_BROWSER=1 (as CI sets).
+"""
+
+import os
+
+import pytest
+
+from faultserver import FaultServer
+from labdrive import Jupyter, find_chromium, open_browser
+
+
+@pytest.fixture
+def fault_server():
+    """A fresh OpenAI-compatible server on loopback that answers well until told otherwise."""
+    with FaultServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One headless Chromium for the session; a test makes its own pages with `browser.new_page()`."""
+    executable = find_chromium()
+    if executable is None:
+        report = pytest.fail if os.environ.get("PROMPTLAB_REQUIRE_BROWSER") == "1" else pytest.skip
+        report("no Chromium found: install it, or set PROMPTLAB_CHROMIUM to its path")
+    with open_browser(executable) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def _session_jupyter(browser, tmp_path_factory):
+    with Jupyter(browser, tmp_path_factory.mktemp("notebooks")) as jupyter:
+        yield jupyter
+
+
+@pytest.fixture
+def jupyter(_session_jupyter):
+    """JupyterLab in the session's browser, without the pages and kernels of earlier tests."""
+    yield _session_jupyter
+    _session_jupyter.close_pages()
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests that use the browser, and run them last: while it is open, asyncio.run fails in this thread."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
