@@ -33,7 +33,7 @@ check: $(TO_DEVELOP) ## Lint, format and types
 	$(BIN)/mypy
 
 notebooks: $(TO_DEVELOP) ## Run every notebook, and compare its outputs with those in the file
-	$(BIN)/pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg notebooks
+	env -u OPENAI_API_KEY -u OPENAI_BASE_URL $(BIN)/pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg notebooks
 
 record: $(TO_DEVELOP) ## Ask the local model again, and record notebooks and experiments.db anew
 	$(BIN)/python tools/record.py

@@ -31,7 +31,10 @@ IN_FLIGHT = 64
 TRIALS = 100_000
 
 #: Modules of the standard library that promptlab imports: what `import promptlab` costs beyond them is its own.
-STDLIB = "asyncio, concurrent.futures, dataclasses, difflib, email.utils, http.client, importlib.metadata, json, sqlite3, subprocess, tempfile, uuid"
+STDLIB = (
+    "asyncio, concurrent.futures, dataclasses, difflib, email.utils, http.client, importlib.metadata, json, sqlite3, "
+    "subprocess, tempfile, uuid"
+)
 
 
 def main(names: list[str]) -> None:
@@ -116,8 +119,9 @@ def task_wire(url: str) -> dict[str, float]:
 
 def task_plan() -> dict[str, float]:
     """Plan, run and read 100,000 trials on a backend that answers at once."""
-    from promptlab import Cases, Lab, ParameterGrid, PromptTemplate
     from promptlab.testing import ScriptedBackend
+
+    from promptlab import Cases, Lab, ParameterGrid, PromptTemplate
 
     templates = [PromptTemplate(name, system=name * 20, user="{{ question }}") for name in ("terse", "guided")]
     grid = ParameterGrid(model="m", temperature=[0, 0.5, 1, 1.5, 2], top_p=[0.5, 1.0], max_tokens=16)

@@ -1,7 +1,7 @@
 """Tables and cards as HTML and as plain text.
 
-Every text that comes in is escaped: models, files and cases are untrusted. The HTML carries no script, no style sheet and no fixed colour, so that it is legible in light and dark themes, in an
-untrusted notebook and on a plain viewer.
+Every text that comes in is escaped: models, files and cases are untrusted. The HTML carries no script, no style sheet
+and no fixed colour, so that it is legible in light and dark themes, in an untrusted notebook and on a plain viewer.
 """
 
 from __future__ import annotations

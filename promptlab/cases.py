@@ -1,13 +1,15 @@
 """Cases: the rows that fill a template's slots, with whatever columns are kept for scoring.
 
-Values are JSON's own types. Text files are read as text, cell by cell: "007" stays "007" and an empty cell is empty text,
-because a prompt is text and nothing may change it on the way.
+Values are JSON's own types. Text files are read as text, cell by cell: "007" stays "007" and an empty cell is empty
+text, because a prompt is text and nothing may change it on the way.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -53,13 +55,11 @@ class Cases:
     @classmethod
     def from_csv(cls, path: str | Path, *, separator: str = ",", encoding: str = "utf-8-sig") -> Cases:
         """Read a CSV file with a header line; every value is text, and an empty cell is empty text."""
-        import pandas as pd  # noqa: PLC0415 - costs 0.3 s, so only where it is used
-
         try:
-            frame = pd.read_csv(path, sep=separator, encoding=encoding, dtype=str, keep_default_na=False, index_col=False)
-        except (OSError, ValueError) as exc:
+            with Path(path).open(encoding=encoding, newline="") as file:
+                return cls(_csv_rows(file, path, separator))
+        except (OSError, ValueError, csv.Error) as exc:
             raise _unreadable(path, exc) from exc
-        return cls(frame)
 
     @classmethod
     def from_jsonl(cls, path: str | Path) -> Cases:
@@ -73,10 +73,10 @@ class Cases:
     @classmethod
     def from_parquet(cls, path: str | Path) -> Cases:
         """Read a Parquet file; needs `pip install "promptlab-notebook[parquet]"`."""
-        import pandas as pd  # noqa: PLC0415 - see from_csv
+        import pandas as pd  # noqa: PLC0415 - costs 0.3 s, so only where it is used
 
         try:
-            return cls(pd.read_parquet(path))
+            return cls(pd.read_parquet(Path(path)))
         except ImportError as exc:
             msg = f'{path}: reading Parquet needs pyarrow; pip install "promptlab-notebook[parquet]"'
             raise CaseError(msg) from exc
@@ -108,7 +108,7 @@ class Cases:
 
     def frame(self) -> pd.DataFrame:
         """Return the cases as a DataFrame, one row each."""
-        import pandas as pd  # noqa: PLC0415 - see from_csv
+        import pandas as pd  # noqa: PLC0415 - see from_parquet
 
         return pd.DataFrame(list(self._rows), columns=list(self._columns))
 
@@ -132,44 +132,74 @@ class Cases:
     def _repr_html_(self) -> str:
         rows = [[_text.clipped(str(row[name]), 80) for name in self.columns] for row in self._rows[:_SHOWN]]
         note = f"the first {_SHOWN}" if len(self) > _SHOWN else ""
-        return _text.html_card(f"Cases · {_text.count(len(self), 'case')}", _text.html_table(rows, head=self.columns), note=note)
+        table = _text.html_table(rows, head=self.columns)
+        return _text.html_card(f"Cases · {_text.count(len(self), 'case')}", table, note=note)
 
 
 _SHOWN = 5  # cases in the rich display
+_LARGEST_CELL = 2**31 - 1  # characters; the csv module's own limit of 131,072 is less than a long document
 
 
 def _rows(rows: Iterable[Case] | pd.DataFrame | Cases) -> Iterator[dict[str, Any]]:
     if hasattr(rows, "to_dict"):  # a DataFrame, told without importing pandas
-        rows = cast("list[Case]", rows.to_dict("records"))
-    if isinstance(rows, Mapping | str):
+        frame = cast("pd.DataFrame", rows)
+        _check_names(map(str, frame.columns), where="the DataFrame")
+        rows = cast("list[Case]", frame.to_dict("records"))
+    if isinstance(rows, Mapping | str) or not isinstance(rows, Iterable):
         msg = f"cases are a list of mappings, not one {type(rows).__name__}; write [{{...}}]"
         raise CaseError(msg)
     problems: list[str] = []
     for place, row in enumerate(rows):
         if not isinstance(row, Mapping):
-            problems.append(f"case {place} is {row!r}; each case is a mapping of column names to values")
+            problems.append(f"case {place} is {_text.brief(row)}; each case is a mapping of column names to values")
         else:
             yield {str(name): _value(value, f"case {place}, {name!r}", problems) for name, value in row.items()}
     if problems:
-        raise CaseError(problems[:20])
+        raise CaseError(problems)
+
+
+def _check_names(names: Iterable[str], *, where: str) -> None:
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        msg = f"{where} has two columns {twice[0]!r}; rename one"
+        raise CaseError(msg)
 
 
 def _value(value: Any, where: str, problems: list[str]) -> Any:
     try:
         return plain(value)
-    except TypeError as exc:
+    except (TypeError, RecursionError) as exc:
         problems.append(f"{where}: {exc}")
         return None
+
+
+def _csv_rows(file: Iterable[str], path: str | Path, separator: str) -> Iterator[dict[str, str]]:
+    """Yield the rows of a CSV file exactly as they are; a row with more or fewer cells than the header is an error."""
+    limit = csv.field_size_limit(_LARGEST_CELL)
+    try:
+        lines = csv.reader(file, delimiter=separator, strict=True)
+        header = next(filter(None, lines), None)
+        if header is None:
+            msg = f"{path} is empty; it begins with a line of column names"
+            raise CaseError(msg)
+        _check_names(header, where=str(path))
+        for cells in filter(None, lines):
+            if len(cells) != len(header):
+                found = f"{_text.count(len(cells), 'cell')} where the header has {len(header)}"
+                msg = f"{path}, line {lines.line_num}: {found}; put quotes around text that holds commas or line breaks"
+                raise CaseError(msg)
+            yield dict(zip(header, cells, strict=True))
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _parsed(line: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError as exc:
+    except (ValueError, RecursionError) as exc:
         msg = f"{where}: not JSON ({exc}); each line holds one object"
         raise CaseError(msg) from exc
     if not isinstance(row, dict):
-        msg = f"{where}: {row!r} is not an object; write {{\"column\": value, ...}}"
+        msg = f'{where}: {_text.brief(row)} is not an object; write {{"column": value, ...}}'
         raise CaseError(msg)
     return row
 

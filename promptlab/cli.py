@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -44,7 +46,7 @@ def main() -> None:
 @main.command("demo")
 @click.option("--file", "path", default="demo.db", show_default=True, help="The SQLite file it writes.")
 def run_demo(path: str) -> None:
-    """Run a real sweep on a small model on this machine: which prompt tells a good review from a bad one?"""
+    """Run a real sweep on a small local model: which prompt tells a good review from a bad one."""
     console = _console()
     with Lab(path, backend=LocalModel()) as lab:
         plan = lab.plan(demo.templates(), demo.grid(), cases=demo.reviews())
@@ -62,10 +64,10 @@ def runs(path: str) -> None:
     with _opened(path) as lab:
         frame = lab.runs()
     table = Table("id", "name", "status", "when", "templates", "models", "trials", "ok", "failed", "sent", "cost")
-    for row in frame.itertuples():
+    for row in (SimpleNamespace(**{str(k): v for k, v in record.items()}) for record in frame.to_dict("records")):
         counts = (str(_number(value)) for value in (row.trials, row.ok, row.failed, row.attempts))
         when = str(row.created_at)[:16].replace("T", " ")
-        cost = _text.usd(None if row.cost_usd != row.cost_usd else row.cost_usd)  # noqa: PLR0124 - NaN is unknown
+        cost = _text.usd(None if math.isnan(row.cost_usd) else row.cost_usd)
         cells = (str(row.id), row.name, row.status, when, row.templates, row.models, *counts, cost)
         table.add_row(*(escape(_text.visible(str(cell))) for cell in cells))
     _console().print(table if len(frame) else f"{path} holds no runs yet")
@@ -85,14 +87,18 @@ def show(run: str, path: str, rows: int) -> None:
         names = [name for name in frame.columns if name not in results.COLUMNS]
         console.print(_table(frame[["position", "template", *names, "output", "status"]].head(rows)))
         if len(frame) > rows:
-            console.print(f"{rows} of {_text.count(len(frame), 'trial')}; --rows shows more, `promptlab export` writes all")
+            console.print(
+                f"{rows} of {_text.count(len(frame), 'trial')}; --rows shows more, `promptlab export` writes all"
+            )
 
 
 @main.command()
 @click.argument("run")
 @_FILE
 @click.option("--format", "form", type=click.Choice(exports.FORMATS), default="csv", show_default=True)
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="The file to write; standard output when left out.")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), help="The file to write; standard output when left out."
+)
 def export(run: str, path: str, form: exports.Format, output: Path | None) -> None:
     """Write a run's trials, one row each: RUN is its id or its name."""
     with _opened(path) as lab:
@@ -161,7 +167,7 @@ def _first_line(value: object) -> str:
 
 
 def _number(value: Any) -> int:
-    return 0 if value != value else int(value)  # noqa: PLR0124 - NaN: a run without trials
+    return 0 if math.isnan(value) else int(value)  # a run without trials
 
 
 if __name__ == "__main__":

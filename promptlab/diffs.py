@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os.path
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,8 +19,7 @@ def differing_fields(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> lis
     >>> differing_fields({"model": "m", "temperature": 0}, {"model": "m", "temperature": 0.7, "user": "me"})
     ['temperature']
     """
-    left, right = ({name: value for name, value in body.items() if name not in UNKEYED} for body in (asked, stored))
-    return [path for path, _, _ in _differences(left, right, "")]
+    return [path for path, _, _ in _differences(_keyed(asked), _keyed(stored), "")]
 
 
 def describe(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
@@ -28,9 +28,12 @@ def describe(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
     >>> describe({"temperature": 0}, {"temperature": 0.7})
     'temperature is 0 here and 0.7 there'
     """
-    left, right = ({name: value for name, value in body.items() if name not in UNKEYED} for body in (asked, stored))
-    parts = [f"{path} is {_shown(here)} here and {_shown(there)} there" for path, here, there in _differences(left, right, "")]
-    return "; ".join(parts)
+    found = _differences(_keyed(asked), _keyed(stored), "")
+    return "; ".join(f"{path} is {_shown(here, there)} here and {_shown(there, here)} there" for path, here, there in found)
+
+
+def _keyed(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name not in UNKEYED}
 
 
 def _differences(left: Any, right: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
@@ -44,8 +47,18 @@ def _differences(left: Any, right: Any, path: str) -> Iterator[tuple[str, Any, A
         yield path, left, right
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, other: Any) -> str:
+    """Return a value as JSON; of a long one, the part from shortly before it differs from the other."""
     if value is _ABSENT:
         return "absent"
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}…"  # noqa: PLR2004 - a message's worth
+    if len(text) <= _SHOWN_CHARS:
+        return text
+    same = os.path.commonprefix([text, "" if other is _ABSENT else json.dumps(other, ensure_ascii=False)])
+    start = max(0, min(len(same) - _CONTEXT_CHARS, len(text) - _SHOWN_CHARS))
+    end = start + _SHOWN_CHARS
+    return f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"
+
+
+_SHOWN_CHARS = 60  # of a value in a message
+_CONTEXT_CHARS = 20  # of them, before the first difference

@@ -23,7 +23,17 @@ from promptlab.store import sqlite_facts
 #: good: as it should be. note: works without it. bad: something asked for does not work.
 Mark = Literal["good", "note", "bad"]
 
-_PACKAGES = ("openai", "sqlite-utils", "pandas", "matplotlib", "jupyterlab", "ipywidgets", "anywidget", "scipy", "genai-prices")
+_PACKAGES = (
+    "openai",
+    "sqlite-utils",
+    "pandas",
+    "matplotlib",
+    "jupyterlab",
+    "ipywidgets",
+    "anywidget",
+    "scipy",
+    "genai-prices",
+)
 _EXTRAS = {"xllamacpp": "local", "pyarrow": "parquet", "tiktoken": "tokens"}
 
 
@@ -38,7 +48,11 @@ class Finding:
 
 def findings(*, timeout_s: float = 5.0) -> Iterator[Finding]:
     """Yield what is found, topic by topic; the endpoint is asked for its models once."""
-    yield Finding("promptlab", "good", f"{__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+    yield Finding(
+        "promptlab",
+        "good",
+        f"{__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+    )
     yield from _packages()
     yield _sqlite()
     yield from _endpoint(timeout_s)
@@ -49,7 +63,9 @@ def _packages() -> Iterator[Finding]:
     found = {name: _version(name) for name in _PACKAGES}
     missing = [name for name, version in found.items() if version is None]
     text = ", ".join(f"{name} {version}" for name, version in found.items() if version)
-    yield Finding("packages", "bad" if missing else "good", f"{text}{'; missing: ' + ', '.join(missing) if missing else ''}")
+    yield Finding(
+        "packages", "bad" if missing else "good", f"{text}{'; missing: ' + ', '.join(missing) if missing else ''}"
+    )
     for name, extra in _EXTRAS.items():
         version = _version(name)
         advice = f'not installed; pip install "promptlab-notebook[{extra}]"'
@@ -96,7 +112,11 @@ def _local_model() -> Iterator[Finding]:
         yield Finding("local model", "note", str(exc))
         return
     file = gguf.find()
-    text = f"{gguf.SMOLLM2.name} is here" if file else f"{gguf.SMOLLM2.name} will be fetched at its first use (93 MB, once)"
+    text = (
+        f"{gguf.SMOLLM2.name} is here"
+        if file
+        else f"{gguf.SMOLLM2.name} will be fetched at its first use (93 MB, once)"
+    )
     yield Finding("local model", "good", f"{engine}; {text}")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from promptlab.errors import PromptlabError
 
@@ -25,7 +26,8 @@ def export(frame: pd.DataFrame, format: Format) -> bytes:  # noqa: A002 - the wo
     forms hold every text as it is.
     """
     if format == "csv":
-        return _neutralised(frame).to_csv(index=False).encode("utf-8")
+        # Every text is quoted: the csv module leaves a bare carriage return unquoted, which readers take for a row's end
+        return _neutralised(frame).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC).encode("utf-8")
     if format == "jsonl":
         return frame.to_json(orient="records", lines=True, force_ascii=False).encode("utf-8")
     return _parquet(frame)
@@ -45,10 +47,10 @@ def write(frame: pd.DataFrame, path: str | Path, format: Format) -> Path:  # noq
 
 
 def _neutralised(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.apply(lambda column: column.map(_safe_cell) if column.dtype.kind == "O" else column)
+    return frame.apply(lambda column: column.map(_safe_cell, na_action="ignore")).rename(columns=_safe_cell)
 
 
-def _safe_cell(value: object) -> object:
+def _safe_cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
 
 

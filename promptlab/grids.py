@@ -1,33 +1,37 @@
 """Parameter grids: what to vary, and in which order the cells come out.
 
 A grid is an ordered tuple of cells; a cell is one setting of the request's parameters. In a product the axes are taken
-in the order they were written and the last one varies fastest, as in nested loops. Names and values are checked when the
-grid is made, so that nothing invalid can ever be sent.
+in the order they were written and the last one varies fastest, as in nested loops. Names and values are checked when
+the grid is made, so that nothing invalid can ever be sent.
 """
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import json
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from promptlab import _text
 from promptlab._json import canonical, plain
 from promptlab.errors import GridError
 
-#: The request parameters of the chat and text completions endpoints (openai 3.54.0, 2026-11), in the order of its docs.
-PARAMETERS = (
-    *("model", "temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "seed"),
-    *("frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs", "response_format"),
-    *("reasoning_effort", "verbosity", "tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"),
-    *("modalities", "audio", "prediction", "moderation", "web_search_options", "service_tier", "metadata", "user"),
-    *("store", "safety_identifier", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
-    *("best_of", "echo", "suffix"),  # text completions only
+#: The request parameters that both endpoints take, and those of one alone (openai 3.54.0, 2026-11).
+SHARED = (
+    *("model", "temperature", "top_p", "max_tokens", "stop", "seed", "frequency_penalty", "presence_penalty"),
+    *("logit_bias", "logprobs", "user"),
 )
+CHAT_ONLY = (
+    *("max_completion_tokens", "top_logprobs", "response_format", "reasoning_effort", "verbosity", "tools"),
+    *("tool_choice", "parallel_tool_calls", "functions", "function_call", "modalities", "audio", "prediction"),
+    *("moderation", "web_search_options", "service_tier", "metadata", "store", "safety_identifier"),
+    *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
+)
+TEXT_ONLY = ("best_of", "echo", "suffix")
+PARAMETERS = (*SHARED, *CHAT_ONLY, *TEXT_ONLY)
 
 #: Parameters that promptlab sets itself, each with what to do instead.
 RESERVED = {
@@ -50,6 +54,7 @@ RANGES = {
     "best_of": (1, 20),
 }
 INTEGERS = frozenset({"top_logprobs", "max_tokens", "max_completion_tokens", "seed", "best_of"})
+LISTS = frozenset({"tools", "functions", "modalities"})  # a value of these is a list: it stands in a list of its own
 MAX_STOPS = 4
 
 
@@ -96,7 +101,7 @@ class ParameterGrid:
     """Settings to try: the product of the axes given, in the order they are written.
 
     A list, tuple, range, array or Series is an axis; anything else (a number, text, a dict) is a constant. A value that
-    is itself a list stands in a list of its own: `stop=[["\\n"]]`. None leaves the parameter out of the request.
+    is itself a list stands in a list of its own: `tools=[[...]]`. None leaves the parameter out of the request.
 
     Parameters
     ----------
@@ -128,27 +133,26 @@ class ParameterGrid:
         extra: Mapping[str, Any] | None = None,
         **axes: Any,
     ) -> None:
-        parts = [cells] if isinstance(cells, Mapping) else list(cells)
         common = _joined(axes, variables or {}, extra or {})
-        names = frozenset(variables or ()), frozenset(extra or ())
-        products = [_product(_joined(part, common)) for part in (parts or [{}])]
-        self._cells = _checked([Cell(v, variables=names[0], extra=names[1]) for v in itertools.chain(*products)])
+        products = [_product(_joined(part, common)) for part in _parts(cells)]
+        swept, passed = frozenset(variables or ()), frozenset(extra or ())
+        self._cells = _checked([Cell(v, variables=swept, extra=passed) for v in itertools.chain(*products)])
 
     @classmethod
     def zip(cls, **axes: Any) -> ParameterGrid:
-        """Vary several parameters in step: the first values together, then the second ones.
+        """Vary several parameters in step: the first values together, then the second ones; constants stay as they are.
 
         >>> [tuple(cell.values()) for cell in ParameterGrid.zip(temperature=[0, 1], top_p=[0.5, 1.0])]
         [(0, 0.5), (1, 1.0)]
         """
-        columns = {name: _values(value) for name, value in axes.items() if _is_axis(value)}
-        if len({len(values) for values in columns.values()}) > 1:
-            sizes = ", ".join(f"{name} has {len(values)}" for name, values in columns.items())
-            msg = f"zip needs axes of equal length, but {sizes}"
+        given = {name: _unwrapped(value) for name, value in axes.items()}
+        lists = _lists(given)
+        sizes = {name: len(values) for name, values in lists.items() if _is_axis(given[name])}
+        if len(set(sizes.values())) > 1:
+            msg = f"zip needs axes of equal length, but {', '.join(f'{name} has {n}' for name, n in sizes.items())}"
             raise GridError(msg)
-        constants = {name: [value] for name, value in axes.items() if not _is_axis(value)}
-        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        return cls([{**constants, **{name: [value] for name, value in row.items()}} for row in rows])
+        steps = range(max(sizes.values(), default=1))
+        return cls([{name: [values[step % len(values)]] for name, values in lists.items()} for step in steps])
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -179,7 +183,10 @@ class ParameterGrid:
 
     def __add__(self, other: ParameterGrid) -> ParameterGrid:
         """Union: these cells, then those of `other` that are not among them."""
-        return _grid(list({canonical(dict(cell)): cell for cell in (*other, *self)[::-1]}.values())[::-1])
+        found: dict[str, Cell] = {}
+        for cell in (*self, *other):
+            found.setdefault(canonical([dict(cell), sorted(cell.variable_names)]), cell)
+        return _grid(list(found.values()))
 
     def __mul__(self, other: ParameterGrid) -> ParameterGrid:
         """Product: every cell here with every cell of `other`, whose axes vary fastest."""
@@ -208,13 +215,14 @@ class ParameterGrid:
         return f"<ParameterGrid {_text.count(len(self), 'cell')}: {', '.join(axes)}>"
 
     def _repr_html_(self) -> str:
-        shown = [[cell.get(name, "") for name in self.names] for cell in self._cells[:_SHOWN]]
-        more = len(self) - len(shown)
-        note = f"the first {_SHOWN} of {len(self)}" if more else ""
-        return _text.html_card(f"ParameterGrid · {_text.count(len(self), 'cell')}", _text.html_table(shown, head=self.names), note=note)
+        shown = [[_text.clipped(str(cell.get(name, "")), 80) for name in self.names] for cell in self._cells[:_SHOWN]]
+        note = f"the first {_SHOWN}" if len(self) > _SHOWN else ""
+        table = _text.html_table(shown, head=self.names)
+        return _text.html_card(f"ParameterGrid · {_text.count(len(self), 'cell')}", table, note=note)
 
 
 _SHOWN = 20  # cells in the rich display
+_VALUES_SHOWN = 6  # values of an axis in the repr
 
 
 def _grid(cells: Sequence[Cell]) -> ParameterGrid:
@@ -224,6 +232,15 @@ def _grid(cells: Sequence[Cell]) -> ParameterGrid:
     made = ParameterGrid.__new__(ParameterGrid)
     made._cells = tuple(cells)  # noqa: SLF001 - the cells were checked when first made
     return made
+
+
+def _parts(cells: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    parts = [cells] if isinstance(cells, Mapping) else list(cells)
+    for part in parts:
+        if not isinstance(part, Mapping):
+            msg = f"{_text.brief(part)} is not a mapping of names to values; write [{{'temperature': [0, 0.7]}}]"
+            raise GridError(msg)
+    return parts or [{}]
 
 
 def _joined(*parts: Mapping[str, Any]) -> dict[str, Any]:
@@ -240,35 +257,47 @@ def _merged(left: Cell, right: Cell) -> Cell:
 
 
 def _product(axes: Mapping[str, Any]) -> list[dict[str, Any]]:
-    lists = {name: _values(value) for name, value in axes.items()}
-    if empty := [name for name, values in lists.items() if not values]:
-        msg = f"{', '.join(empty)} has no values; give at least one, e.g. {empty[0]}=[0.7]"
-        raise GridError(msg)
+    lists = _lists({name: _unwrapped(value) for name, value in axes.items()})
     return [dict(zip(lists, row, strict=True)) for row in itertools.product(*lists.values())]
 
 
+def _lists(axes: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return every axis as the list of its values, a constant as a list of one."""
+    lists = {name: [_unwrapped(item) for item in value] if _is_axis(value) else [value] for name, value in axes.items()}
+    unordered = [name for name, value in axes.items() if isinstance(value, AbstractSet)]
+    problems = [f"{name} is a set, which has no order; write a list" for name in unordered]
+    problems += [f"{name} has no values; give at least one" for name, values in lists.items() if not values]
+    if problems:
+        raise GridError(problems)
+    return lists
+
+
 def _is_axis(value: Any) -> bool:
-    return not isinstance(value, str | bytes | Mapping) and (isinstance(value, Iterable) or hasattr(value, "tolist"))
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
 
 
-def _values(value: Any) -> list[Any]:
-    found = value.tolist() if hasattr(value, "tolist") else value
-    return list(found) if _is_axis(found) else [found]
+def _unwrapped(value: Any) -> Any:
+    """Return the lists, texts and numbers in numpy's and pandas' arrays and scalars."""
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 # Checks
 
-_PROBLEM_LIMIT = 20  # more would hide the first ones
-
 
 def _checked(cells: list[Cell]) -> tuple[Cell, ...]:
-    problems = list(dict.fromkeys(problem for cell in cells for problem in _cell_problems(cell)))
-    if problems:
-        raise GridError(problems[:_PROBLEM_LIMIT])
+    if problems := list(dict.fromkeys(problem for cell in cells for problem in _cell_problems(cell))):
+        raise GridError(problems)
     if not any(map(len, cells)):
-        msg = "the grid is empty; name at least one parameter, e.g. ParameterGrid(model='gpt-4.1-mini', temperature=[0, 0.7])"
+        msg = "the grid is empty; name at least one parameter, e.g. ParameterGrid(model='gpt-4.1', temperature=[0, 1])"
         raise GridError(msg)
-    return tuple(cells)
+    return tuple(map(_settled, cells))
+
+
+def _settled(cell: Cell) -> Cell:
+    """Return the cell in JSON's own types, so that no list that a user still holds can change it later."""
+    whole = {name for name in INTEGERS - cell.extra_names if cell.get(name) is not None}
+    values = {name: int(value) if name in whole else plain(value) for name, value in cell.items()}
+    return Cell(values, variables=cell.variable_names, extra=cell.extra_names)
 
 
 def _cell_problems(cell: Cell) -> Iterator[str]:
@@ -277,34 +306,41 @@ def _cell_problems(cell: Cell) -> Iterator[str]:
             if name in PARAMETERS:
                 yield f"{name!r} is a request parameter; give it as a parameter, or rename the template variable"
         elif name in RESERVED:
-            yield f"{name!r} cannot be swept: {RESERVED[name]}"
+            yield f"{name!r} cannot be set: {RESERVED[name]}"
         elif name not in cell.extra_names:
             yield from _value_problems(name, value)
         yield from _json_problems(name, value)
-    if cell.get("top_logprobs") is not None and cell.get("logprobs") is None:
+    if cell.get("top_logprobs") is not None and not cell.get("logprobs"):
         yield "top_logprobs needs logprobs=True beside it"
 
 
 def _value_problems(name: str, value: Any) -> Iterator[str]:
     if name not in PARAMETERS:
-        near = difflib.get_close_matches(name, PARAMETERS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "a provider's own parameters go into extra={...}"
-        yield f"unknown parameter {name!r}; {hint}"
+        near = _text.nearest(name, PARAMETERS)
+        hint = f"did you mean {near!r}? " if near else ""
+        yield f"unknown parameter {name!r}; {hint}a provider's own parameters go into extra={{{name!r}: ...}}"
     elif value is None:
         return
     elif name in RANGES or name in INTEGERS:
         yield from _number_problems(name, value)
-    elif name == "stop":
-        if not isinstance(value, str) and not (isinstance(value, list | tuple) and len(value) <= MAX_STOPS):
-            yield f"stop={value!r}: text, or a list of at most {MAX_STOPS} texts inside the list of values"
+    elif name == "stop" and not _is_stop(value):
+        yield f"stop={_text.brief(value)}: text, or a list of 1 to {MAX_STOPS} texts inside the list of values"
+    elif name in LISTS and not isinstance(value, list | tuple):
+        yield f"{name}={_text.brief(value)}: a list is needed, inside the list of values: {name}=[[...]]"
     elif name == "model" and not (isinstance(value, str) and value):
-        yield f"model={value!r}: a model's name is text"
+        yield f"model={_text.brief(value)}: a model's name is text"
+
+
+def _is_stop(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return 1 <= len(value) <= MAX_STOPS and all(isinstance(item, str) for item in value)
+    return isinstance(value, str)
 
 
 def _number_problems(name: str, value: Any) -> Iterator[str]:
     low, high = RANGES.get(name, (-math.inf, math.inf))
     if isinstance(value, bool) or not isinstance(value, int | float):
-        yield f"{name}={value!r}: a number is needed"
+        yield f"{name}={_text.brief(value)}: a number is needed"
     elif name in INTEGERS and not (isinstance(value, int) or value.is_integer()):
         yield f"{name}={value!r}: a whole number is needed"
     elif not low <= value <= high:  # NaN compares false, so it ends here too
@@ -315,9 +351,8 @@ def _number_problems(name: str, value: Any) -> Iterator[str]:
 def _json_problems(name: str, value: Any) -> Iterator[str]:
     try:
         json.dumps(value, allow_nan=False)
-        plain(value)
-    except (TypeError, ValueError) as exc:
-        yield f"{name}={value!r} cannot be sent as JSON: {exc}"
+    except (TypeError, ValueError, RecursionError) as exc:
+        yield f"{name}={_text.brief(value)} cannot be sent as JSON: {exc}"
 
 
 def _grid_warnings(grid: ParameterGrid) -> Iterator[str]:
@@ -330,7 +365,7 @@ def _grid_warnings(grid: ParameterGrid) -> Iterator[str]:
 
 
 def _axis_text(values: Iterable[Any]) -> str:
-    shown = list({canonical(value): value for value in values}.values())
+    shown = list({canonical(value): _text.brief(value, 40) for value in values}.values())
     if len(shown) == 1:
-        return repr(shown[0])
-    return "[" + ", ".join(map(repr, shown[:6])) + (", …]" if len(shown) > 6 else "]")  # noqa: PLR2004 - a line's worth
+        return shown[0]
+    return f"[{', '.join(shown[:_VALUES_SHOWN])}{', …' if len(shown) > _VALUES_SHOWN else ''}]"

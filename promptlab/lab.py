@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import socket
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -441,7 +440,7 @@ def _software() -> dict[str, Any]:
         "promptlab_version": _version("promptlab-notebook"),
         "openai_version": _version("openai"),
         "python_version": platform.python_version(),
-        "host": socket.gethostname(),
+        "host": platform.node(),
         "notebook": Path(os.environ.get("JPY_SESSION_NAME", "")).name or None,
         "git_commit": _git_commit(),
     }

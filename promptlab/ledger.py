@@ -3,6 +3,7 @@
     add_run -> add_trials            a plan becomes rows; nothing was sent
     begin_attempt                    committed before the request leaves: lease, attempt `sent`
     finish_attempt                   one transaction: what came back, the output, the sample's new state
+    withdraw_attempt                 it never left after all: as if it had not begun
     finish_run
 
 A lease on a sample keeps two kernels from paying for it twice. Its holder renews it; a lease that ran out, or whose
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-import socket
+import platform
 import sqlite3
 import uuid
 from collections.abc import Iterable, Sequence
@@ -34,7 +35,7 @@ RENEW_EVERY_S = 15.0
 
 def new_owner() -> str:
     """Return a name for one run's worker pool: which machine, which process, which pool."""
-    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
+    return f"{platform.node()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
 
 
 def timestamp(at_s: float) -> str:
@@ -48,6 +49,7 @@ def timestamp(at_s: float) -> str:
 
 # A plan becomes rows
 
+_FIND_RUN = "select id from runs where plan_key = ? and name = ? order by id desc limit 1"
 _ADD_RUN = """
 insert into runs (uid, name, status, plan_key, plan, backend, base_url, created_at, promptlab_version, openai_version,
   python_version, sqlite_version, host, notebook, git_commit, note, tags)
@@ -80,8 +82,13 @@ on conflict (run_id, position) do nothing
 def add_run(
     connection: sqlite3.Connection, plan: Plan, *, name: str, info: BackendInfo, environment: dict[str, Any], now_s: float
 ) -> int:
-    """Insert the run's own row and return its id."""
-    row = {
+    """Return the id of the run of a plan under a name, whose row is inserted unless another kernel was quicker."""
+    found = connection.execute(_FIND_RUN, (plan.key, name)).fetchone()
+    return found[0] if found else _inserted(connection.execute(_ADD_RUN, _run_row(plan, name, info, environment, now_s)))
+
+
+def _run_row(plan: Plan, name: str, info: BackendInfo, environment: dict[str, Any], now_s: float) -> dict[str, Any]:
+    return {
         "uid": f"{datetime.fromtimestamp(now_s, UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}",
         "name": name,
         "plan_key": plan.key,
@@ -92,7 +99,6 @@ def add_run(
         "sqlite_version": sqlite3.sqlite_version,
         **environment,
     }
-    return _inserted(connection.execute(_ADD_RUN, row))
 
 
 def described(plan: Plan) -> dict[str, Any]:
@@ -171,9 +177,10 @@ def add_trials(connection: sqlite3.Connection, plan: Plan, rows: PlanRows, posit
 
 # An attempt
 
-_SAMPLE = "select state, owner, lease_until, request_id from samples where id = ?"
+_SAMPLE = "select state, owner, lease_until from samples where id = ?"
 _LEASE = """
-update samples set state = 'leased', owner = :owner, lease_until = :until, failure = null, reason = null
+update samples set state = 'leased', owner = :owner, lease_until = :until, failure = null, reason = null,
+  request_id = (select id from requests where key = :request_key)
 where id = :sample_id
 """
 _ABANDON = """
@@ -183,7 +190,7 @@ where state = 'sent' and id in (select attempt_id from attempt_samples where sam
 """
 _ADD_ATTEMPT = """
 insert into attempts (run_id, request_id, number, state, client_request_id, sent_at)
-values (:run_id, :request_id,
+values (:run_id, (select id from requests where key = :request_key),
   1 + (select count(*) from attempt_samples where sample_id = :sample_id), 'sent', :client_request_id, :sent_at)
 """
 
@@ -197,26 +204,40 @@ class Claim:
     client_request_id: str = ""
 
 
-def begin_attempt(connection: sqlite3.Connection, *, run_id: int, sample_id: int, owner: str, now_s: float) -> Claim:
-    """Lease a sample and note the attempt as sent; the commit comes before the request leaves."""
-    state, holder, until, request_id = connection.execute(_SAMPLE, (sample_id,)).fetchone()
+def begin_attempt(
+    connection: sqlite3.Connection, *, run_id: int, sample_id: int, request_key: str, owner: str, now_s: float
+) -> Claim:
+    """Lease a sample and note the attempt as sent; the commit comes before the request leaves.
+
+    `request_key` is of the request that is about to be sent. Requests that differ only in what their sample's key leaves
+    out (`user`, 1 for 1.0) share a sample, so the sample's row may so far name another one.
+    """
+    state, holder, until = connection.execute(_SAMPLE, (sample_id,)).fetchone()
     if state == "done":
         return Claim("done")
     if state == "leased" and holder != owner:
         if until > now_s and _may_live(holder):
             return Claim("leased")
         connection.execute(_ABANDON, (sample_id,))
-    connection.execute(_LEASE, {"owner": owner, "until": now_s + LEASE_S, "sample_id": sample_id})
     row = {
         "run_id": run_id,
-        "request_id": request_id,
         "sample_id": sample_id,
+        "request_key": request_key,
+        "owner": owner,
+        "until": now_s + LEASE_S,
         "client_request_id": f"plab-{uuid.uuid4().hex}",
         "sent_at": timestamp(now_s),
     }
+    connection.execute(_LEASE, row)
     attempt_id = _inserted(connection.execute(_ADD_ATTEMPT, row))
     connection.execute("insert into attempt_samples values (?, ?, 0)", (attempt_id, sample_id))
     return Claim("sent", attempt_id, row["client_request_id"])
+
+
+def withdraw_attempt(connection: sqlite3.Connection, claim: Claim) -> None:
+    """Forget an attempt that never left; its sample stays leased."""
+    connection.execute("delete from attempt_samples where attempt_id = ?", (claim.attempt_id,))
+    connection.execute("delete from attempts where id = ?", (claim.attempt_id,))
 
 
 _FINISH_ATTEMPT = """
@@ -234,10 +255,16 @@ insert into outputs (attempt_id, sample_id, choice, text, finish_reason, refusal
 values (:attempt_id, :sample_id, :choice, :text, :finish_reason, :refusal, :tool_calls, :logprobs, :flags,
   :prompt_tokens, :completion_tokens, :cost_usd, :created_at)
 """
+# An answer is taken whoever holds the lease by now; any other end is only its holder's to tell.
 _SETTLE = """
 update samples set state = :state, failure = :failure, reason = :reason, owner = null, lease_until = null,
   output_id = :output_id
-where id = :sample_id and state != 'done'
+where id = :sample_id and state != 'done' and (:state = 'done' or owner = :owner)
+"""
+# The trials of other runs that wanted this answer as well take it without paying.
+_SHARE = """
+update trials set reused = 1
+where sample_id = :sample_id and reused = 0 and run_id != (select run_id from attempts where id = :attempt_id)
 """
 
 
@@ -251,6 +278,7 @@ class Finish:
 
     attempt_id: int
     sample_id: int
+    owner: str
     outcome: Outcome
     latency_ms: float | None
     cost_usd: float | None
@@ -266,8 +294,10 @@ def finish_attempt(connection: sqlite3.Connection, finish: Finish, *, now_s: flo
     for output in finish.outcome.outputs[:1]:  # one request asks for one choice; others stay in the stored bytes
         output_id = _inserted(connection.execute(_ADD_OUTPUT, _output_row(finish, output, now_s)))
     if finish.settled is not None:
-        settled = {"state": finish.settled, "failure": finish.failure, "reason": finish.reason}
+        settled = {"state": finish.settled, "failure": finish.failure, "reason": finish.reason, "owner": finish.owner}
         connection.execute(_SETTLE, {**settled, "output_id": output_id, "sample_id": finish.sample_id})
+    if finish.settled == "done":
+        connection.execute(_SHARE, {"sample_id": finish.sample_id, "attempt_id": finish.attempt_id})
 
 
 def _attempt_row(finish: Finish) -> dict[str, Any]:
@@ -328,10 +358,18 @@ _RENEW = "update samples set lease_until = ? where state = 'leased' and owner = 
 _ABANDON_ALL = """
 update attempts set state = 'unknown', error_type = 'cancelled', error_message = 'the run ended before an answer came'
 where state = 'sent' and id in (
-  select attempt_id from attempt_samples join samples on samples.id = sample_id where samples.owner = ?)
+  select attempt_id from attempt_samples join samples on samples.id = sample_id
+  where samples.state = 'leased' and samples.owner = ?)
 """
 _RELEASE = "update samples set state = 'todo', owner = null, lease_until = null where state = 'leased' and owner = ?"
-_REUSE = "update trials set reused = 1 where run_id = ? and sample_id = ?"
+_START = """
+update runs set status = 'running', reason = null, started_at = coalesce(started_at, ?), finished_at = null where id = ?
+"""
+_FINISH = "update runs set status = ?, reason = ?, finished_at = ? where id = ?"
+_COMPLETE = """
+update runs set status = 'done', reason = null, started_at = coalesce(started_at, :now), finished_at = :now
+where id = :id
+"""
 
 
 def stop_samples(
@@ -341,11 +379,6 @@ def stop_samples(
     connection.executemany(_STOP, [(failure, reason, sample_id, owner) for sample_id in sample_ids])
 
 
-def mark_reused(connection: sqlite3.Connection, run_id: int, sample_id: int) -> None:
-    """Note that another run answered a sample while this one waited for it."""
-    connection.execute(_REUSE, (run_id, sample_id))
-
-
 def renew_leases(connection: sqlite3.Connection, owner: str, *, now_s: float) -> None:
     """Hold on to every sample of this owner for another while."""
     connection.execute(_RENEW, (now_s + LEASE_S, owner))
@@ -353,10 +386,7 @@ def renew_leases(connection: sqlite3.Connection, owner: str, *, now_s: float) ->
 
 def start_run(connection: sqlite3.Connection, run_id: int, *, now_s: float) -> None:
     """Note that a run is being executed."""
-    connection.execute(
-        "update runs set status = 'running', reason = null, started_at = coalesce(started_at, ?), finished_at = null where id = ?",
-        (timestamp(now_s), run_id),
-    )
+    connection.execute(_START, (timestamp(now_s), run_id))
 
 
 def finish_run(
@@ -365,21 +395,18 @@ def finish_run(
     """Give back what is still leased and note how the run ended."""
     connection.execute(_ABANDON_ALL, (owner,))
     connection.execute(_RELEASE, (owner,))
-    connection.execute(
-        "update runs set status = ?, reason = ?, finished_at = ? where id = ?", (status, reason, timestamp(now_s), run_id)
-    )
+    connection.execute(_FINISH, (status, reason, timestamp(now_s), run_id))
 
 
 def complete_run(connection: sqlite3.Connection, run_id: int, *, now_s: float) -> None:
     """Note that a run had nothing to ask: every answer was there."""
-    now = timestamp(now_s)
-    connection.execute("update runs set status = 'done', started_at = ?, finished_at = ? where id = ?", (now, now, run_id))
+    connection.execute(_COMPLETE, {"now": timestamp(now_s), "id": run_id})
 
 
 def _may_live(owner: str) -> bool:
     """Whether the process that holds a lease may still be there; only on this machine can it be seen to be gone."""
     host, pid, _ = owner.rsplit(":", 2)
-    if host != socket.gethostname() or int(pid) == os.getpid() or os.name == "nt":  # signal 0 is no question on Windows
+    if host != platform.node() or int(pid) == os.getpid() or os.name == "nt":  # signal 0 is no question on Windows
         return True
     try:
         os.kill(int(pid), 0)

@@ -7,6 +7,7 @@ durations are in milliseconds or seconds as the name says; money is USD. NULL is
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ create table trials (
 create index trials_sample on trials (sample_id, run_id);
 """
 
+# What is large stands last in a row, so that SQLite reads the other columns without it.
 _ATTEMPTS = """
 create table attempts (
   id integer primary key, run_id integer not null references runs (id),
@@ -72,13 +74,14 @@ create table attempts (
   state text not null check (state in ('sent', 'ok', 'error', 'unknown')),
   client_request_id text not null unique, sent_at text not null, latency_ms real,
   http_status integer, error_type text, error_code text, error_param text, error_message text, retry_after_s real,
-  openai_request_id text, headers text, sent_body text, response blob, redacted integer not null default 0,
-  model text, system_fingerprint text, service_tier text,
+  openai_request_id text, redacted integer not null default 0, model text, system_fingerprint text, service_tier text,
   prompt_tokens integer, cached_tokens integer, completion_tokens integer, reasoning_tokens integer,
-  total_tokens integer, usage text, cost_usd real
+  total_tokens integer, cost_usd real,
+  usage text, headers text, sent_body text, response blob
 ) strict;
 create index attempts_run on attempts (run_id);
 create index attempts_request on attempts (request_id);
+create index attempts_refused on attempts (error_param) where http_status = 400 and error_param is not null;
 create index attempts_open on attempts (id) where state = 'sent';
 
 create table attempt_samples (
@@ -161,20 +164,20 @@ left join attempts on attempts.id = outputs.attempt_id;
 """
 
 
-def migrate(connection: sqlite3.Connection) -> None:
+def migrate(connection: sqlite3.Connection, *, before: Callable[[int], None] | None = None) -> None:
     """Bring a file to the newest schema inside one transaction of ours; several processes may try at once.
 
+    `before` is called with the file's schema once it is sure that a file of ours will be changed: time for a backup.
     sqlite-utils' own transactions begin deferred, so that two processes that migrate one fresh file both fail in most
     trials (measured: 38 of 40); under `BEGIN IMMEDIATE` the second waits and finds the work done.
     """
-    from sqlite_utils import Database  # noqa: PLC0415 - costs 0.1 s, so only where it is used
-
     connection.execute("begin immediate")
     try:
-        database = Database(connection, execute_plugins=False)
-        _migrations().apply(database)
-        connection.execute(f"pragma application_id = {APPLICATION_ID}")
-        connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
+        application, version = marks(connection)
+        if version < SCHEMA_VERSION:
+            if before is not None and application == APPLICATION_ID:
+                before(version)
+            _apply(connection)
         connection.execute("commit")
     except BaseException:
         if connection.in_transaction:
@@ -182,8 +185,24 @@ def migrate(connection: sqlite3.Connection) -> None:
         raise
 
 
+def marks(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Return a file's application id and the version of its schema."""
+    application, version = (
+        connection.execute(f"pragma {name}").fetchone()[0] for name in ("application_id", "user_version")
+    )
+    return application, version
+
+
+def _apply(connection: sqlite3.Connection) -> None:
+    from sqlite_utils import Database  # noqa: PLC0415 - costs 0.1 s, so only where it is used
+
+    _migrations().apply(Database(connection, execute_plugins=False))
+    connection.execute(f"pragma application_id = {APPLICATION_ID}")
+    connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
+
+
 def _migrations() -> Migrations:
-    from sqlite_utils import Migrations  # noqa: PLC0415 - see migrate
+    from sqlite_utils import Migrations  # noqa: PLC0415 - see _apply
 
     migrations = Migrations("promptlab")
 

@@ -19,7 +19,8 @@ def cost_usd(model: str, usage: Usage, *, base_url: str | None) -> float | None:
     """
     if usage.prompt_tokens is None or usage.completion_tokens is None:
         return None
-    return price(model, usage.prompt_tokens, usage.completion_tokens, cached=usage.cached_tokens or 0, base_url=base_url)
+    cached = usage.cached_tokens or 0
+    return price(model, usage.prompt_tokens, usage.completion_tokens, cached=cached, base_url=base_url)
 
 
 def price(model: str, prompt: int, completion: int, *, cached: int = 0, base_url: str | None) -> float | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from promptlab._json import compact, digest
+from promptlab._json import compact, digest, utf8
 
 #: The endpoints, as paths below the base URL.
 Endpoint = Literal["chat/completions", "completions"]
@@ -36,7 +36,7 @@ class Request:
     model
         The model asked for.
     text
-        The rendered prompt, for reading and search.
+        The rendered prompt, for reading and search; what UTF-8 cannot hold is replaced.
     sample_key
         The key its answers are stored under.
     """
@@ -72,7 +72,7 @@ def build(messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any], *, i
         endpoint=endpoint,
         body=compact(body),
         model=str(params["model"]),
-        text="\n\n".join(_texts(messages)),
+        text=utf8("\n\n".join(_texts(messages))),
         sample_key=sample_key(identity, endpoint, body),
     )
 
@@ -83,9 +83,9 @@ def sample_key(identity: str, endpoint: str, body: Mapping[str, Any]) -> str:
     return digest({"backend": identity, "endpoint": endpoint, "body": keyed})
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """Every text a reader would call part of the prompt."""
-    for message in value:
+def _texts(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield every text that a reader would call part of the prompt."""
+    for message in messages:
         content = message.get("content")
         if isinstance(content, str):
             yield content

@@ -24,6 +24,7 @@ QUOTA_CODES = frozenset(
     | {"billing_not_active", "access_terminated"}
 )
 PARAMETER_CODES = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
+MODEL_CODE = "model_not_found"  # comes with 404, and with 403 where a project may not use the model
 _TRANSIENT = frozenset({408, 409, 425})
 _SCOPES: dict[Kind, Scope] = {"account": "run", "model": "model", "parameter": "parameter", "request": "trial"}
 
@@ -116,14 +117,16 @@ def decide(
 
 
 def _by_status(status: int, failure: Failure, outcome: Outcome) -> Kind:
-    if _is_quota(failure) or status in {401, 402, 403}:
+    if _is_quota(failure):
+        return "account"
+    if status == 404 or failure.code == MODEL_CODE:  # noqa: PLR2004 - HTTP's own numbers
+        return "model"
+    if status in {401, 402, 403}:
         return "account"
     if status == 429 or (status == 503 and outcome.retry_after_s is not None):  # noqa: PLR2004 - HTTP's own numbers
         return "throttle"
     if status in _TRANSIENT or status >= 500:  # noqa: PLR2004 - HTTP's own numbers
         return "transient"
-    if status == 404:  # noqa: PLR2004 - HTTP's own numbers
-        return "model"
     return "parameter" if failure.param and failure.code in PARAMETER_CODES else "request"
 
 
@@ -132,8 +135,11 @@ def _is_quota(failure: Failure) -> bool:
 
 
 def _wait_s(outcome: Outcome, history: History, policy: RetryPolicy, random: Callable[[], float]) -> float:
-    if outcome.retry_after_s is not None:
+    if outcome.retry_after_s:  # 0 says nothing (Azure sends it), and would have a throttled request sent without pause
         return outcome.retry_after_s
     failures = history.counted + history.throttled
-    bound_s = min(policy.longest_wait_s, policy.first_wait_s * 2.0 ** (failures - 1))
+    bound_s = min(policy.longest_wait_s, policy.first_wait_s * 2.0 ** min(failures - 1, _MOST_DOUBLINGS))
     return bound_s * random()
+
+
+_MOST_DOUBLINGS = 64  # far above any wait; a float overflows at 1,024

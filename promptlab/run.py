@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Coroutine, Generator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -83,7 +83,8 @@ class Run:
     def errors(self) -> pd.DataFrame:
         """The trials without an answer: position, template, case, repeat, status, error, request_id."""
         frame = self.frame()
-        return frame.loc[frame["status"] != "ok", ["position", "template", "case", "repeat", "status", "error", "request_id"]]
+        columns = ["position", "template", "case", "repeat", "status", "error", "request_id"]
+        return frame.loc[frame["status"] != "ok", columns]
 
     @property
     def usage(self) -> Spending:
@@ -145,21 +146,26 @@ class Run:
         if status != "done":
             facts.append(("status", f"{status}: {_text.clipped(self.reason, 200)}" if self.reason else status))
         facts.append(("spent", _spent(spent)))
-        if spent.unknown:
+        if spent.unknown and status != "running":  # what is in flight has no known end yet
             facts.append(("unknown", f"{_text.count(spent.unknown, 'attempt')} without a known end, maybe billed"))
         return facts
 
     def _error_lines(self) -> list[str]:
-        return [f"{number:,} x {_text.clipped(error, 200)}" for error, number in results.error_counts(self._store, self.id)]
+        errors = results.error_counts(self._store, self.id)
+        return [f"{number:,} x {_text.clipped(error, 200)}" for error, number in errors]
 
 
 class LiveRun:
     """A run being executed: its workers on the background loop, and the ways to wait for them."""
 
-    def __init__(self, runner: Runner, future: Future[None], *, on_error: OnError) -> None:
+    def __init__(self, runner: Runner, future: Future[None]) -> None:
         self.runner = runner
         self._future = future
-        self._on_error = on_error
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the workers are gone and the log is closed."""
+        return self._future.done()
 
     def stop(self) -> None:
         """Send nothing new."""
@@ -171,8 +177,9 @@ class LiveRun:
 
     def wait(self, *, show: bool) -> None:
         """Block in short polls until the run has ended."""
-        bar = _Bar(self.runner) if show else None
+        bar = None
         try:
+            bar = _Bar(self.runner) if show else None
             self._poll(bar)
         except KeyboardInterrupt:
             self._wind_down(bar)
@@ -183,16 +190,27 @@ class LiveRun:
         self._raise_errors()
 
     async def awaited(self) -> None:
-        """Wait without blocking the caller's event loop; a cancellation stops the run cleanly."""
+        """Wait without blocking the caller's event loop; the first cancellation stops the run, a second aborts it."""
         try:
-            while not self._future.done():
-                await asyncio.sleep(POLL_S)
+            await self._ended()
         except (asyncio.CancelledError, KeyboardInterrupt):
             self.stop()
-            while not self._future.done():
-                await asyncio.sleep(POLL_S)
+            try:
+                await self._ended()
+            except (asyncio.CancelledError, KeyboardInterrupt):
+                self.abort()
+                await self._ended()
             raise
         self._raise_errors()
+
+    def settle(self) -> None:
+        """Stop, and wait until what is in flight is logged; how the run ended is not raised here."""
+        self.stop()
+        self._poll(None)
+
+    async def _ended(self) -> None:
+        while not self._future.done():  # noqa: ASYNC110 - a heartbeat: only a running loop hears of an interrupt
+            await asyncio.sleep(POLL_S)
 
     def _poll(self, bar: _Bar | None) -> None:
         while not self._future.done():
@@ -213,8 +231,8 @@ class LiveRun:
 
     def _raise_errors(self) -> None:
         self._future.result()
-        if self._on_error == "stop" and self.runner.progress.last_error:
-            msg = f"the run was stopped at its first failed trial: {self.runner.progress.last_error}"
+        if self.runner.failure:
+            msg = f"the run was stopped at its first failed trial: {self.runner.failure}"
             raise RunError(msg)
 
 
@@ -247,10 +265,10 @@ class _Bar:
         self._bar.close()
 
 
-def began(run: Run, runner: Runner, work: Callable[[], Any], *, on_error: OnError) -> Run:
-    """Start the work on the background loop and return the run, now live."""
-    run._live = LiveRun(runner, _loop.submit(work()), on_error=on_error)  # noqa: SLF001 - this module's own
-    return run
+def began(run: Run, runner: Runner, work: Coroutine[Any, Any, None]) -> LiveRun:
+    """Start the work on the background loop; the run is live from now on."""
+    run._live = LiveRun(runner, _loop.submit(work))  # noqa: SLF001 - this module's own
+    return run._live  # noqa: SLF001 - see above
 
 
 def _spent(spent: Spending) -> str:

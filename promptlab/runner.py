@@ -142,10 +142,13 @@ class Runner:
         self.progress = Progress()
         self.stops = _Stops()
         self.stops_at_failure = stops_at_failure
+        self.failure: str | None = None  # of the first failed sample
         self.owner = ledger.new_owner()
         self._base_url = backend.info().base_url
         self._stopping = asyncio.Event()
+        self._never = asyncio.Event()
         self._gate_opens_s = 0.0  # on the monotonic clock: nothing is sent before
+        self._is_cut = False  # some job was not taken to an end
         self._workers: list[asyncio.Task[None]] = []
 
     @property
@@ -174,18 +177,22 @@ class Runner:
         status, reason = "failed", "the run was cut off"
         try:
             await self.arun(run_id, jobs)
-            is_cut = self.is_stopping or self.stops.run
+            is_cut = self._is_cut or self.stops.run
             status, reason = ("stopped", self.stops.run or self._why_stopped()) if is_cut else ("done", "")
         except Exception as exc:
             reason = f"{type(exc).__name__}: {exc}"
             raise
         finally:
             with contextlib.suppress(StoreError):  # a store that cannot be written has been reported already
-                await self._noted(
-                    lambda connection: ledger.finish_run(
-                        connection, run_id, status=status, reason=reason or None, owner=self.owner, now_s=self.clock.wall_s()
-                    )
-                )
+                await self._finish(run_id, status, reason or None)
+
+    async def _finish(self, run_id: int, status: str, reason: str | None) -> None:
+        owner, now_s = self.owner, self.clock.wall_s()
+        await self._noted(
+            lambda connection: ledger.finish_run(
+                connection, run_id, status=status, reason=reason, owner=owner, now_s=now_s
+            )
+        )
 
     async def arun(self, run_id: int, jobs: Iterable[Job]) -> None:
         """Answer every job; the store tells what became of each."""
@@ -198,6 +205,7 @@ class Runner:
             heartbeat.cancel()
         if self.stops.run:
             await self._give_up([job.sample_id for job in stream], "account", self.stops.run)
+        self._is_cut |= next(stream, None) is not None
         broken = [end for end in ended if isinstance(end, Exception)]
         if broken:
             raise broken[0]
@@ -208,32 +216,40 @@ class Runner:
                 job = next(stream, None)
                 if job is None:
                     return
-                await self._answer(run_id, job)
-        except Exception:
-            self.stop()  # the store cannot be written, or a fault of ours: start nothing new
+                self._is_cut |= not await self._answer(run_id, job)
+        except BaseException:
+            self._is_cut = True
+            self.stop()  # an abort, a store that cannot be written, or a fault of ours: start nothing new
             raise
 
-    async def _answer(self, run_id: int, job: Job) -> None:
-        """Take one job to an end: answered, failed, stopped, or left for later."""
+    async def _answer(self, run_id: int, job: Job) -> bool:
+        """Take one job to an end: answered, failed or stopped; return False when it is left for later."""
         history = History(since_s=self.clock.monotonic_s())
         while not self.is_stopping:
             if stopped := self.stops.reason(job):
                 await self._give_up([job.sample_id], *stopped)
-                return
+                return True
             if self.waiting_s:
                 await self.clock.wait(self._stopping, self.waiting_s)
                 continue
             claim = await self._claim(run_id, job)
             if claim.state == "done":
-                await self._take_over(run_id, job)
-                return
+                self.progress.answered_before += 1
+                return True
             if claim.state == "leased":
                 await self.clock.wait(self._stopping, POLL_S)
-                continue
-            retry, history = await self._attempt(job, claim, history)
-            if retry is None:
-                return
-            await self._back_off(retry)
+            elif self._is_barred(job):
+                await self._noted(lambda connection, claim=claim: ledger.withdraw_attempt(connection, claim))
+            else:
+                retry, history = await self._attempt(job, claim, history)
+                if retry is None:
+                    return True
+                await self._back_off(retry)
+        return False
+
+    def _is_barred(self, job: Job) -> bool:
+        """Whether a job may not be sent after all: what others met while its claim was being written."""
+        return self.is_stopping or self.waiting_s > 0 or self.stops.reason(job) is not None
 
     async def _attempt(self, job: Job, claim: ledger.Claim, history: History) -> tuple[Retry | None, History]:
         """Send once and store what came back; return how to go on (None: the sample is settled)."""
@@ -250,9 +266,10 @@ class Runner:
             await self._store(job, claim, outcome, latency_ms, settled=settled)
             return decision, history
         self.stops.learn(decision, job, outcome)
-        await self._store(job, claim, outcome, latency_ms, settled="failed")
         if self.stops_at_failure:
+            self.failure = self.failure or told(outcome)
             self.stop()
+        await self._store(job, claim, outcome, latency_ms, settled="failed")
         return None, history
 
     async def _exchanged(self, job: Job, claim: ledger.Claim) -> Outcome:
@@ -276,11 +293,9 @@ class Runner:
             self.progress.in_flight -= 1
 
     async def _claim(self, run_id: int, job: Job) -> ledger.Claim:
-        return await self._noted(
-            lambda connection: ledger.begin_attempt(
-                connection, run_id=run_id, sample_id=job.sample_id, owner=self.owner, now_s=self.clock.wall_s()
-            )
-        )
+        who = {"run_id": run_id, "sample_id": job.sample_id, "request_key": job.request.key, "owner": self.owner}
+        now_s = self.clock.wall_s()
+        return await self._noted(lambda connection: ledger.begin_attempt(connection, **who, now_s=now_s))
 
     async def _store(
         self,
@@ -294,6 +309,7 @@ class Runner:
         finish = ledger.Finish(
             attempt_id=claim.attempt_id,
             sample_id=job.sample_id,
+            owner=self.owner,
             outcome=outcome,
             latency_ms=latency_ms,
             cost_usd=self._cost_usd(job, outcome),
@@ -305,8 +321,8 @@ class Runner:
         self._count(finish)
 
     def _cost_usd(self, job: Job, outcome: Outcome) -> float | None:
-        """What the attempt cost; an attempt that was refused costs nothing, one whose end is unknown costs an unknown sum."""
-        if self.backend.is_free or (outcome.state == "error" and outcome.usage.whole is None):
+        """Return what the attempt cost: nothing when it was refused, None when that cannot be known."""
+        if self.backend.is_free or _is_refusal(outcome):
             return 0.0
         return cost_usd(job.request.model, outcome.usage, base_url=self._base_url)
 
@@ -328,10 +344,6 @@ class Runner:
         )
         self.progress.stopped += len(sample_ids)
 
-    async def _take_over(self, run_id: int, job: Job) -> None:
-        await self._noted(lambda connection: ledger.mark_reused(connection, run_id, job.sample_id))
-        self.progress.answered_before += 1
-
     async def _back_off(self, retry: Retry) -> None:
         if retry.for_all:
             self._gate_opens_s = max(self._gate_opens_s, self.clock.monotonic_s() + retry.wait_s)
@@ -340,18 +352,26 @@ class Runner:
 
     async def _renew_leases(self) -> None:
         while True:
-            await asyncio.sleep(ledger.RENEW_EVERY_S)
+            await self.clock.wait(self._never, ledger.RENEW_EVERY_S)
+            now_s = self.clock.wall_s()
             with contextlib.suppress(StoreError):  # a missed renewal costs nothing; the lease lasts four of them
-                await self._noted(
-                    lambda connection: ledger.renew_leases(connection, self.owner, now_s=self.clock.wall_s())
-                )
+                await self._noted(lambda connection, now_s=now_s: ledger.renew_leases(connection, self.owner, now_s=now_s))
 
     async def _noted(self, operation: Operation[T]) -> T:
         """Have the store write, and wait for its commit; an abort does not keep it from being written."""
         return await asyncio.shield(asyncio.wrap_future(self.store.write(operation)))
 
     def _why_stopped(self) -> str:
-        return f"stopped at its first failed trial: {self.progress.last_error}" if self.stops_at_failure else "stopped by its user"
+        return f"stopped at its first failed trial: {self.failure}" if self.failure else "stopped by its user"
+
+
+def _is_refusal(outcome: Outcome) -> bool:
+    """Whether an attempt surely cost nothing: it never arrived, or the server answered with an error and no usage.
+
+    A reply with status 200 that cannot be read was paid for, nobody knows how much.
+    """
+    is_success = outcome.http_status is not None and 200 <= outcome.http_status < 300  # noqa: PLR2004 - 2xx
+    return outcome.state == "error" and outcome.usage.whole is None and not is_success
 
 
 def told(outcome: Outcome) -> str:

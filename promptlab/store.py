@@ -1,35 +1,40 @@
 """The store: one SQLite file, opened with care.
 
-Reads go through one connection a thread, which cannot write; writes go through the one writer thread. A file is created,
-migrated or switched to WAL only when there is something to write, so that reading a finished file, or running a finished
-plan again, leaves it byte for byte as it was. A file of a newer promptlab, or one that cannot be written, is read only.
+Reads go through one connection a thread, which cannot write; writes go through the one writer thread. A file is
+created, migrated or switched to WAL only when there is something to write, so that reading a finished file, or running
+a finished plan again, leaves it byte for byte as it was. A file of a newer promptlab, or one that cannot be written, is
+read only.
+
+A file that may be open elsewhere in this process is only ever looked at through SQLite: `open(path).read()` and close
+would drop SQLite's POSIX locks on it, and with them another process's respect for our transactions.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
+import random
 import sqlite3
 import tempfile
 import threading
+import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from promptlab.errors import PromptlabWarning, ReadOnlyError, StoreError
-from promptlab.migrations import APPLICATION_ID, SCHEMA_VERSION, migrate
-from promptlab.writer import Operation, Writer
+from promptlab.migrations import APPLICATION_ID, SCHEMA_VERSION, marks, migrate
+from promptlab.writer import Operation, Writer, is_busy
 
 T = TypeVar("T")
 
 BUSY_TIMEOUT_MS = 60_000  # SQLite's busy handler is not fair: a writer was seen to starve past 10 s
 SQL_STEPS = 20_000_000  # virtual-machine steps (about 2 s) after which `lab.sql` gives up on a query
-_HEADER_BYTES = 100
-_WAL_FORMAT = 2  # bytes 18 and 19 of a file that was left in WAL mode
+CHECKED_BYTES = 128 << 20  # larger files are not checked for damage when they are opened (120 MB take 50 ms)
+_WAL_FORMAT = 2  # byte 18 of a file that was left in WAL mode
 
 
 class StoreWarning(PromptlabWarning):
@@ -51,14 +56,13 @@ class Store:
     """
 
     def __init__(self, path: str | Path, *, create: bool = True) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self._pid = os.getpid()
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._readers: dict[threading.Thread, sqlite3.Connection] = {}
         self._shadow: tempfile.TemporaryDirectory[str] | None = None
-        self._writer = Writer(self._connect_writer, when_idle=_index_some)
-        if not self.path.exists():
-            self._create(create=create)
+        self._writer = Writer(self._connect_writer, path=self.path, when_idle=_index_some)
+        _make(self.path, create=create)
         self.read_only_because = self._checked()
 
     @property
@@ -68,145 +72,146 @@ class Store:
 
     def read(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[sqlite3.Row]:
         """Return the rows of a query of ours."""
-        return self._reader().execute(sql, parameters).fetchall()
+        with self._told("could not be read"):
+            return self._reader().execute(sql, parameters).fetchall()
 
     def write(self, operation: Operation[T]) -> Future[T]:
         """Queue an operation for the writer; its future is answered after the commit."""
         if self.read_only_because:
             raise ReadOnlyError(self.read_only_because)
-        if self._pid != os.getpid():
-            msg = f"{self.path} was opened before this process was forked; open the lab anew in the child"
-            raise StoreError(msg)
+        self._refuse_fork()
         return self._writer.submit(operation)
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Return columns and rows of a user's query, on a connection that can neither write nor reach other files."""
-        connection = self._open_read(self._readable_path())
-        connection.set_authorizer(_authorised)
-        connection.set_progress_handler(lambda: 1, SQL_STEPS)
-        try:
-            cursor = connection.execute(sql, parameters)
-            return [column[0] for column in cursor.description or ()], cursor.fetchall()
-        except (sqlite3.Error, sqlite3.Warning) as exc:
-            raise StoreError(_query_advice(exc)) from exc
-        finally:
-            connection.close()
+        with self._told("could not be read"):
+            connection = self._open_read(self._readable_path())
+        with closing(connection):
+            connection.set_authorizer(_authorised)
+            connection.set_progress_handler(lambda: 1, SQL_STEPS)
+            try:
+                cursor = connection.execute(sql, parameters)
+                return [column[0] for column in cursor.description or ()], cursor.fetchall()
+            except (sqlite3.Error, sqlite3.Warning) as exc:
+                raise StoreError(_query_advice(exc)) from exc
 
     def copy_to(self, path: str | Path) -> Path:
         """Write a compact copy that opens on read-only media, for sharing or for git; refuses to overwrite."""
         target = Path(path)
-        if target.exists():
+        if not _make(target, create=True):
             msg = f"{target} exists; remove it or name another file"
             raise StoreError(msg)
-        if not self.is_read_only:
-            self.write(_index_all).result()
-        connection = self._open_read(self._readable_path(), query_only=False)
         try:
-            connection.execute("vacuum into ?", (str(target),))
-        finally:
-            connection.close()
+            with self._told(f"could not be copied to {target}"):
+                self._copy(self._readable_path(), target)
+                with closing(self._open(target, "rw")) as copy:
+                    _index_all(copy)
+        except BaseException:
+            target.unlink()
+            raise
         return target
 
     def close(self) -> None:
         """Write what waits and close every connection; the store can be used again afterwards."""
         self._writer.close()
-        for connection in self._connections:
+        with self._lock:
+            readers, self._readers = self._readers, {}
+            shadow, self._shadow = self._shadow, None
+        for connection in readers.values():
             connection.close()
-        self._connections.clear()
-        self._local = threading.local()
-        if self._shadow is not None:
-            self._shadow.cleanup()
-            self._shadow = None
+        if shadow is not None:
+            shadow.cleanup()
 
     def __repr__(self) -> str:
         return f"<Store {self.path}{' (read only)' if self.is_read_only else ''}>"
 
     # Opening
 
-    def _create(self, *, create: bool) -> None:
-        if not create:
-            msg = f"{self.path} does not exist; name the file that holds the answers"
-            raise StoreError(msg)
-        try:
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        except FileExistsError:  # another process was quicker
-            return
-        except OSError as exc:
-            msg = f"{self.path} cannot be made: {exc.strerror}; name a folder that exists and can be written"
-            raise StoreError(msg) from exc
-
     def _checked(self) -> str | None:
         """Bring the file up to date where that can be; return why it cannot be written, or None."""
-        header = _header(self.path)
-        application, version = int.from_bytes(header[68:72]), int.from_bytes(header[60:64])
-        if header and (not header.startswith(b"SQLite format 3\0") or application not in {0, APPLICATION_ID}):
-            msg = f"{self.path} is not a promptlab file; name another one"
-            raise StoreError(msg)
+        with self._told("could not be opened"), closing(self._open_read(self.path)) as connection:
+            application, version = _marks_of_ours(connection, self.path)
+        self._schema = version
         if version > SCHEMA_VERSION:
-            return f"{self.path} was written by a newer promptlab (schema {version}, this one knows {SCHEMA_VERSION}); upgrade to write to it"
-        if not (os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)):
+            return (
+                f"{self.path} was written by a newer promptlab (schema {version}, this one knows {SCHEMA_VERSION});"
+                " upgrade to write to it"
+            )
+        if not _is_writable(self.path):
+            if application == 0:
+                msg = f"{self.path} is empty and cannot be written here; name another file"
+                raise StoreError(msg)
             return f"{self.path} cannot be written here; copy it to a folder of yours to add to it"
         if version < SCHEMA_VERSION:
-            self._migrate(header, application)
+            with self._told(f"could not be brought to schema {SCHEMA_VERSION}"):
+                self._migrate()
         return None
 
-    def _migrate(self, header: bytes, application: int) -> None:
-        if header and application == 0 and _has_tables(self.path):
-            msg = f"{self.path} is another program's SQLite file; name another one"
-            raise StoreError(msg)
-        if application == APPLICATION_ID:
-            shutil.copyfile(self.path, self.path.with_name(f"{self.path.name}.schema{int.from_bytes(header[60:64])}.bak"))
-        connection = self._open(self.path, "rwc")
-        try:
-            migrate(connection)
-        except sqlite3.Error as exc:
-            msg = f"{self.path} could not be brought to schema {SCHEMA_VERSION}: {exc}"
-            raise StoreError(msg) from exc
-        finally:
-            connection.close()
+    def _migrate(self) -> None:
+        with closing(self._open(self.path, "rw")) as connection:
+            migrate(connection, before=self._back_up)
+
+    def _back_up(self, version: int) -> None:
+        """Keep a copy of a file that is about to be migrated; an earlier one of the same schema gives way."""
+        target = self.path.with_name(f"{self.path.name}.schema{version}.bak")
+        half = self.path.with_name(f"{target.name}.{os.getpid()}")
+        _make(half, create=True)
+        self._copy(self.path, half)
+        half.replace(target)
+
+    def _copy(self, source: Path, target: Path) -> None:
+        with closing(self._open_read(source, query_only=False)) as connection:
+            connection.execute("vacuum into ?", (str(target),))
 
     def _connect_writer(self) -> sqlite3.Connection:
         connection = self._open(self.path, "rw")
-        mode = connection.execute("pragma journal_mode = wal").fetchone()[0]
-        if mode != "wal":
-            connection.execute("pragma journal_mode = truncate")
-            warnings.warn(
-                f"{self.path} is on a file system without shared memory; writing works, but slowly and from one machine only",
-                StoreWarning,
-                stacklevel=2,
-            )
+        try:
+            use_wal(connection, self.path)
+        except BaseException:
+            connection.close()
+            raise
         connection.execute("pragma synchronous = full")
         connection.execute("pragma wal_autocheckpoint = 0")  # the writer does it itself, see writer.py
         return connection
 
     def _reader(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None or self._local.pid != os.getpid():
+        """Return this thread's connection; those of threads that have ended are closed."""
+        self._refuse_fork()
+        thread = threading.current_thread()
+        connection = self._readers.get(thread)
+        if connection is None:
             connection = self._open_read(self._readable_path())
             connection.row_factory = sqlite3.Row
-            self._local.connection, self._local.pid = connection, os.getpid()
-            self._connections.append(connection)
+            with self._lock:
+                ended = [self._readers.pop(other) for other in list(self._readers) if not other.is_alive()]
+                self._readers[thread] = connection
+            for other_connection in ended:
+                other_connection.close()
         return connection
 
     def _readable_path(self) -> Path:
-        """The file, or for a read-only one of an older schema a migrated copy of it."""
-        if not self.is_read_only or int.from_bytes(_header(self.path)[60:64]) >= SCHEMA_VERSION:
+        """Return the file, or for a read-only one of an older schema a migrated copy of it."""
+        if not self.is_read_only:
             return self.path
-        if self._shadow is None:
-            self._shadow = tempfile.TemporaryDirectory(prefix="promptlab-")
-            copy = Path(self._shadow.name) / self.path.name
-            shutil.copyfile(self.path, copy)
-            connection = self._open(copy, "rwc")
+        with self._lock:
+            if self._shadow is None and self._schema < SCHEMA_VERSION:
+                self._shadow = self._migrated_copy()
+            return self.path if self._shadow is None else Path(self._shadow.name) / self.path.name
+
+    def _migrated_copy(self) -> tempfile.TemporaryDirectory[str]:
+        folder = tempfile.TemporaryDirectory(prefix="promptlab-")
+        copy = Path(folder.name) / self.path.name
+        _make(copy, create=True)
+        self._copy(self.path, copy)
+        with closing(self._open(copy, "rw")) as connection:
             migrate(connection)
-            connection.close()
-        return Path(self._shadow.name) / self.path.name
+        return folder
 
     def _open_read(self, path: Path, *, query_only: bool = True) -> sqlite3.Connection:
-        """Open without writing. A WAL file wants its side files written, so read-only ones are opened as immutable."""
-        writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
-        is_settled = not Path(f"{path}-wal").exists()
-        immutable = not writable and _header(path)[18:19] == bytes([_WAL_FORMAT]) and is_settled
-        connection = self._open(path, "rw" if writable else "ro", immutable=immutable)
+        """Open without writing. A WAL file wants its side files written, so a read-only one is opened as immutable."""
+        writable = _is_writable(path)
+        is_immutable = not writable and _is_settled_wal(path)
+        connection = self._open(path, "rw" if writable else "ro", immutable=is_immutable)
         connection.execute(f"pragma query_only = {int(query_only)}")
         return connection
 
@@ -222,6 +227,101 @@ class Store:
         connection.execute("pragma trusted_schema = 0")
         connection.execute("pragma foreign_keys = 1")
         return connection
+
+    def _refuse_fork(self) -> None:
+        if self._pid != os.getpid():
+            msg = f"{self.path} was opened before this process was forked; open the lab anew in the child"
+            raise StoreError(msg)
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Turn SQLite's errors into ours, which name the file and say what to do."""
+        try:
+            yield
+        except sqlite3.Error as exc:
+            hint = getattr(self, "read_only_because", None) or _READ_ADVICE.get(_error_name(exc), "")
+            msg = f"{self.path} {what}: {exc}{f'; {hint}' if hint else ''}"
+            raise StoreError(msg) from exc
+
+
+_READ_ADVICE = {
+    "SQLITE_NOTADB": "it is not a promptlab file; name another one",
+    "SQLITE_CORRUPT": "it is damaged; copy it, then try `sqlite3 FILE .recover`",
+    "SQLITE_CANTOPEN": "check its folder and permissions; a copy of it needs its -wal file beside it",
+    "SQLITE_BUSY": "another program holds it; close that or wait",
+}
+
+
+def use_wal(connection: sqlite3.Connection, path: Path) -> None:
+    """Switch a file to write-ahead logging, or to what comes closest where there is no shared memory."""
+    if _switched(connection) != "wal":
+        connection.execute("pragma journal_mode = truncate")
+        warnings.warn(
+            f"{path} is on a file system without shared memory; writing works, but slowly and from one machine only",
+            StoreWarning,
+            stacklevel=2,
+        )
+
+
+def _switched(connection: sqlite3.Connection) -> str:
+    """Ask for WAL until nobody is in the way: here SQLite does not wait by itself (measured: BUSY after 0.2 ms)."""
+    give_up_s = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            return str(connection.execute("pragma journal_mode = wal").fetchone()[0])
+        except sqlite3.OperationalError as exc:
+            if not is_busy(exc) or time.monotonic() > give_up_s:
+                raise
+            time.sleep(random.uniform(0.005, 0.05))  # noqa: S311 - so that two do not meet again
+
+
+def _make(path: Path, *, create: bool) -> bool:
+    """Make an empty file that only its owner can read, unless it is there; return whether it was made."""
+    try:
+        if not create:
+            path.stat()
+            return False
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        return False
+    except FileNotFoundError as exc:
+        missing = f"{path.parent} does not exist" if create else f"{path} does not exist"
+        msg = f"{missing}; name {'a folder that is there' if create else 'the file that holds the answers'}"
+        raise StoreError(msg) from exc
+    except OSError as exc:
+        msg = f"{path} cannot be made: {exc.strerror}; name a folder that can be written"
+        raise StoreError(msg) from exc
+    return True
+
+
+def _is_writable(path: Path) -> bool:
+    """Whether the file and, for its side files, its folder can be written."""
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+
+
+def _is_settled_wal(path: Path) -> bool:
+    """Whether a file that cannot be written was left in WAL mode with nothing in its log."""
+    try:
+        with path.open("rb") as file:
+            file.seek(18)
+            return file.read(1) == bytes([_WAL_FORMAT]) and not Path(f"{path}-wal").exists()
+    except OSError:  # SQLite will say what is wrong
+        return False
+
+
+def _marks_of_ours(connection: sqlite3.Connection, path: Path) -> tuple[int, int]:
+    """Return application id and schema of a file that is ours or empty; refuse any other, and a damaged one."""
+    application, version = marks(connection)
+    is_empty = not connection.execute("select count(*) from sqlite_master").fetchone()[0]
+    if application != APPLICATION_ID and not (is_empty and application == version == 0):
+        msg = f"{path} is another program's SQLite file; name another one"
+        raise StoreError(msg)
+    if path.stat().st_size <= CHECKED_BYTES:
+        damage = connection.execute("pragma quick_check(1)").fetchone()[0]
+        if damage != "ok":
+            msg = f"{path} is damaged ({damage}); copy it, then try `sqlite3 FILE .recover`"
+            raise StoreError(msg)
+    return application, version
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,22 +339,6 @@ def sqlite_facts() -> SqliteFacts:
     return SqliteFacts(sqlite3.sqlite_version, "ENABLE_FTS5" in options)
 
 
-def _header(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(_HEADER_BYTES)
-    except OSError as exc:
-        msg = f"{path} cannot be read: {exc.strerror}"
-        raise StoreError(msg) from exc
-
-
-def _has_tables(path: Path) -> bool:
-    with sqlite3.connect(path) as connection:
-        found = connection.execute("select count(*) from sqlite_master").fetchone()[0]
-    connection.close()
-    return bool(found)
-
-
 # Queries of a user
 
 _ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
@@ -269,8 +353,12 @@ def _authorised(action: int, first: str | None, second: str | None, *_: str | No
     return sqlite3.SQLITE_OK if action in _ALLOWED else sqlite3.SQLITE_DENY
 
 
+def _error_name(exc: Exception) -> str:
+    return getattr(exc, "sqlite_errorname", "")
+
+
 def _query_advice(exc: Exception) -> str:
-    name = getattr(exc, "sqlite_errorname", "")
+    name = _error_name(exc)
     if name == "SQLITE_AUTH":
         return f"this query is not allowed ({exc}): lab.sql reads this file only; SELECT and WITH are all it takes"
     if name == "SQLITE_INTERRUPT":
@@ -286,7 +374,8 @@ _INDEX_ROWS = 500
 
 def _index_some(connection: sqlite3.Connection) -> bool:
     """Index some rows that are not yet searchable; return whether there may be more."""
-    return any([_index_table(connection, table, index) for table, index in _INDEXED.items()])
+    more = [_index_table(connection, table, index) for table, index in _INDEXED.items()]
+    return any(more)
 
 
 def _index_table(connection: sqlite3.Connection, table: str, index: str) -> bool:
@@ -299,5 +388,9 @@ def _index_table(connection: sqlite3.Connection, table: str, index: str) -> bool
 
 
 def _index_all(connection: sqlite3.Connection) -> None:
-    while _index_some(connection):
-        pass
+    """Make every row searchable, where the schema is one we know."""
+    if marks(connection)[1] == SCHEMA_VERSION:
+        connection.execute("begin immediate")
+        while _index_some(connection):
+            pass
+        connection.execute("commit")

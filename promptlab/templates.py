@@ -2,7 +2,8 @@
 
 A template is a value: it never changes, and its key is the hash of its messages alone, so the same words under another
 name are the same version. Slots are rendered in Jinja2's sandbox with strict undefined values; what stands in a case is
-put in as text and never rendered itself. A slot that would print None is an error, not the word "None".
+put in as text and never rendered itself. A slot that would print None, or what is no text, number, list or dict, is an
+error. Rendering is repeatable: the same case gives the same text, so nothing random is on offer.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import jinja2.nodes
 import jinja2.sandbox
 
 from promptlab import _markdown, _text
-from promptlab._json import digest, plain
+from promptlab._json import canonical, digest, plain, utf8
 from promptlab.errors import PromptlabWarning, TemplateError
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -119,7 +120,7 @@ class PromptTemplate:
 
     def missing(self, columns: Iterable[str]) -> list[str]:
         """Return one sentence for each required variable that is not among the columns, with the nearest column."""
-        known = list(columns)
+        known = [str(column) for column in columns]
         return [self._missing_sentence(name, known) for name in self.required if name not in known]
 
     def render(self, case: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -132,10 +133,15 @@ class PromptTemplate:
         """
         if problems := self.missing(case):
             raise TemplateError(problems)
-        return self.fill(plain(case))
+        try:
+            values = plain(case)
+        except TypeError as exc:
+            msg = f"template {self.name!r}: {exc}"
+            raise TemplateError(msg) from exc
+        return self.fill(values)
 
     def fill(self, case: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Render without looking for missing variables first; the values are plain already. For plans, which check once."""
+        """Render plain values without looking for missing variables first: for plans, which check once."""
         return self._slots.render(case)
 
     def replace(
@@ -150,8 +156,8 @@ class PromptTemplate:
     ) -> PromptTemplate:
         """Derive a variant that remembers this template as its parent.
 
-        `system` replaces the first system message (or is put first), `user` the last user message; `messages` or `text`
-        replace them all.
+        `system` replaces the first system or developer message (or is put first), `user` the last user message (or is
+        put last); `messages` or `text` replace them all.
 
         >>> terse = PromptTemplate("terse", system="Answer with one word.", user="{{ question }}")
         >>> terse.replace("curt", system="One word!").messages[0]["content"]
@@ -176,7 +182,11 @@ class PromptTemplate:
         """Write the template as a Markdown file with front matter, one heading a message, and return its path."""
         head = {"name": self.name, "note": self.note, "parent": self.parent or ""}
         target = Path(path)
-        target.write_text(_markdown.write(head, self._messages), encoding="utf-8", newline="\n")
+        try:
+            target.write_text(_markdown.write(head, self._messages), encoding="utf-8", newline="\n")
+        except OSError as exc:
+            msg = f"{target} cannot be written: {exc.strerror}"
+            raise TemplateError(msg) from exc
         return target
 
     @classmethod
@@ -203,9 +213,9 @@ class PromptTemplate:
         try:
             head, messages = _markdown.read(Path(path).read_text(encoding="utf-8-sig"), roles=(*ROLES, _TEXT))
         except (OSError, ValueError) as exc:
-            msg = f"{path}: {exc}"
+            msg = f"{path} cannot be read: {exc}"
             raise TemplateError(msg) from exc
-        is_text = messages[0]["role"] == _TEXT
+        is_text = [message["role"] for message in messages] == [_TEXT]
         return cls(
             head["name"],
             messages=None if is_text else messages,
@@ -222,40 +232,107 @@ class PromptTemplate:
 
     def __repr__(self) -> str:
         roles = ", ".join(message["role"] for message in self._messages)
-        return f"<PromptTemplate {self.name!r} {self.key[:8]}: {roles}; variables {', '.join(self.variables) or 'none'}>"
+        variables = ", ".join(self.variables) or "none"
+        return f"<PromptTemplate {self.name!r} {self.key[:8]}: {roles}; variables {variables}>"
 
     def _repr_html_(self) -> str:
         rows = [(message["role"], _content_text(message)) for message in self._messages]
         return _text.html_card(f"{self.name} · {self.key[:8]}", _text.html_messages(rows), note=self.note)
 
     def _missing_sentence(self, name: str, columns: Sequence[str]) -> str:
-        near = difflib.get_close_matches(name, columns, n=1)
-        hint = f"did you mean the column {near[0]!r}?" if near else f"the columns are {', '.join(columns) or 'none'}"
+        near = _text.nearest(name, columns)
+        hint = f"did you mean the column {near!r}?" if near else f"the columns are {', '.join(columns) or 'none'}"
         return f"template {self.name!r} needs {{{{ {name} }}}}, which the cases do not have; {hint}"
 
 
 class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """Jinja2's sandbox, in which a product cannot be made longer than a prompt may be."""
+    """Jinja2's sandbox, in which no product or power can be made longer than a prompt may be."""
 
     intercepted_binops = frozenset({"*", "**"})
 
     def call_binop(self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any) -> Any:
-        longest = max((len(side) for side in (left, right) if isinstance(side, str | list)), default=1)
-        times = max((side for side in (left, right) if isinstance(side, int)), default=1)
-        if operator == "**" or longest * times > _MAX_RENDERED_CHARS:
+        is_power = operator == "**"
+        if (_power_bits(left, right) if is_power else _product_length(left, right)) > _MAX_RENDERED_CHARS:
             msg = f"{operator} would make a value longer than {_MAX_RENDERED_CHARS:,} characters"
             raise jinja2.exceptions.SecurityError(msg)
         return super().call_binop(context, operator, left, right)
 
 
+def _product_length(left: Any, right: Any) -> int:
+    """How long a repeated text, list or tuple gets; 0 for a product of numbers."""
+    for repeated, times in ((left, right), (right, left)):
+        if isinstance(repeated, str | list | tuple) and isinstance(times, int):
+            return len(repeated) * times
+    return 0
+
+
+def _power_bits(left: Any, right: Any) -> int:
+    return left.bit_length() * right if isinstance(left, int) and isinstance(right, int) else 0
+
+
+class _Nothing:
+    """Stands for None while a template renders: false and equal to None, but never printed by a filter or operator."""
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __eq__(self, other: object) -> bool:
+        return _is_none(other)
+
+    __hash__ = None  # type: ignore[assignment]  # never a key
+
+    def __repr__(self) -> str:
+        raise TemplateError(_NONE_PRINTED)
+
+
+_NONE_PRINTED = "a slot would print None; fill the case's value, or test it with {% if ... %}"
+_NOTHING = _Nothing()
+
+
+def _is_none(value: object) -> bool:
+    return value is None or value is _NOTHING
+
+
+def _guarded(value: Any) -> Any:
+    """Return a case's value with `_NOTHING` for every None in it."""
+    if isinstance(value, Mapping):
+        return {name: _guarded(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_guarded(item) for item in value]
+    return _NOTHING if value is None else value
+
+
 def _printed(value: Any) -> Any:
+    """Let through what belongs into a prompt; Jinja2 would print anything, as `None` or `<generator object ...>`."""
     if value is None:
-        msg = "a slot would print None; fill the case's value, or test it with {% if ... %}"
+        raise TemplateError(_NONE_PRINTED)
+    if isinstance(value, str | int | float | list | tuple | dict | _Nothing | jinja2.Undefined):  # the last two raise
+        return value
+    msg = f"a slot would print a {type(value).__name__}; call it, or make a text of it with | list or | join(', ')"
+    raise TemplateError(msg)
+
+
+def _to_json(value: Any, indent: int | None = None) -> str:
+    """Return JSON as a prompt wants it; Jinja2's own filter is for HTML: it sorts keys and writes quotes as codes."""
+    return json.dumps(value, ensure_ascii=False, indent=indent, default=_null)
+
+
+def _null(value: object) -> None:
+    if not _is_none(value):
+        msg = f"a {type(value).__name__} is not JSON; make a list or a text of it first"
         raise TemplateError(msg)
-    return value
 
 
-_ENVIRONMENT = _Sandbox(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, finalize=_printed)
+def _environment() -> _Sandbox:
+    """Return the one environment of all templates, without what would give another text each time."""
+    made = _Sandbox(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, finalize=_printed)
+    made.filters["tojson"] = _to_json
+    made.tests["none"] = _is_none
+    del made.filters["random"], made.globals["lipsum"]
+    return made
+
+
+_ENVIRONMENT = _environment()
 
 
 class _Slots:
@@ -273,13 +350,15 @@ class _Slots:
         self.required = tuple(sorted(names - optional))
 
     def render(self, case: Mapping[str, Any]) -> list[dict[str, Any]]:
-        return [self._rendered(message, case) for message in self._messages]
+        values = _guarded(case)
+        return [self._rendered(message, values) for message in self._messages]
 
     def _compile(self, source: str) -> jinja2.Template:
         try:
             return _ENVIRONMENT.from_string(source)
-        except jinja2.TemplateSyntaxError as exc:
-            msg = f"template {self._name!r}, line {exc.lineno} of {source[:60]!r}: {exc.message}; write {{% raw %}} for literal braces"
+        except (jinja2.TemplateSyntaxError, SyntaxError, RecursionError) as exc:  # the last two: nested too deeply
+            line, hint = getattr(exc, "lineno", None) or 1, "write {% raw %} for literal braces"
+            msg = f"template {self._name!r}, line {line} of {_text.brief(source)}: {exc}; {hint}"
             raise TemplateError(msg) from exc
 
     def _rendered(self, value: Any, case: Mapping[str, Any]) -> Any:
@@ -296,14 +375,24 @@ class _Slots:
         if template is None:
             return source
         try:
-            text = template.render(case)
-        except (jinja2.TemplateError, TemplateError, TypeError, ValueError, ArithmeticError) as exc:
-            msg = f"template {self._name!r} cannot render {source[:60]!r}: {exc}"
+            return "".join(_bounded(template.generate(case)))
+        except Exception as exc:  # a template is a program: it can fail in any way
+            kind = "" if isinstance(exc, jinja2.TemplateError | TemplateError) else f"{type(exc).__name__}: "
+            empty = [name for name in self.variables if case.get(name) is _NOTHING]
+            hint = f" (None in this case: {', '.join(empty)})" if empty else ""
+            msg = f"template {self._name!r} cannot render {_text.brief(source)}: {kind}{exc}{hint}"
             raise TemplateError(msg) from exc
-        if len(text) > _MAX_RENDERED_CHARS:
-            msg = f"template {self._name!r} rendered {len(text):,} characters; at most {_MAX_RENDERED_CHARS:,} are sent"
+
+
+def _bounded(pieces: Iterable[str]) -> Iterator[str]:
+    """Yield pieces of text until they are too many, before they fill the memory."""
+    length = 0
+    for piece in pieces:
+        length += len(piece)
+        if length > _MAX_RENDERED_CHARS:
+            msg = f"the text is longer than {_MAX_RENDERED_CHARS:,} characters"
             raise TemplateError(msg)
-        return text
+        yield piece
 
 
 def _has_slot(source: str) -> bool:
@@ -329,8 +418,9 @@ def _optional(tree: jinja2.nodes.Template) -> set[str]:
 
 
 def _checked_name(name: str) -> str:
-    if not isinstance(name, str) or not name.strip():
-        msg = f"a template needs a name, not {name!r}; e.g. PromptTemplate('terse', user='{{{{ question }}}}')"
+    if not isinstance(name, str) or not name.strip() or len(name.splitlines()) > 1 or utf8(name) != name:
+        example = "PromptTemplate('terse', user='{{ question }}')"
+        msg = f"a template needs a name on one line, not {name!r}; e.g. {example}"
         raise TemplateError(msg)
     return name
 
@@ -345,6 +435,9 @@ def _collected(
         msg = f"template {name!r}: give system= and user=, or messages=, or text=; exactly one of the three"
         raise TemplateError(msg)
     if text is not None:
+        if not isinstance(text, str):
+            msg = f"template {name!r}: text={_text.brief(text)} is not text; messages go into messages=[('user', ...)]"
+            raise TemplateError(msg)
         return [{"role": _TEXT, "content": text}]
     found = [_as_dict(message) for message in (given or messages or ())]
     if problems := list(_message_problems(name, found)):
@@ -357,7 +450,7 @@ def _as_dict(message: Message) -> dict[str, Any]:
         return copy.deepcopy(dict(message))
     if isinstance(message, tuple | list) and len(message) == 2:  # noqa: PLR2004 - a (role, content) pair
         return {"role": message[0], "content": copy.deepcopy(message[1])}
-    msg = f"{message!r} is not a message; write ('user', 'text') or {{'role': 'user', 'content': 'text'}}"
+    msg = f"{_text.brief(message)} is not a message; write ('user', 'text') or {{'role': 'user', 'content': 'text'}}"
     raise TemplateError(msg)
 
 
@@ -365,41 +458,55 @@ def _message_problems(name: str, messages: Sequence[Mapping[str, Any]]) -> Itera
     if not messages:
         yield f"template {name!r} has no messages; give at least one, e.g. ('user', '{{{{ question }}}}')"
     for place, message in enumerate(messages):
-        role = message.get("role")
+        where, role = f"template {name!r}, message {place}", message.get("role")
         if role not in ROLES:
-            near = difflib.get_close_matches(str(role), ROLES, n=1)
-            yield f"template {name!r}, message {place}: role {role!r} is none of {', '.join(near or ROLES)}"
-        content = message.get("content")
-        if not isinstance(content, str | list) and "tool_calls" not in message:
-            yield f"template {name!r}, message {place}: content {content!r} is neither text nor a list of content parts"
+            near = _text.nearest(str(role), ROLES)
+            hint = f"did you mean {near!r}?" if near else f"the roles are {', '.join(ROLES)}"
+            yield f"{where}: unknown role {role!r}; {hint}"
+        if not _is_content(message.get("content")) and not message.get("tool_calls"):
+            shown = _text.brief(message.get("content"))
+            yield f"{where}: content {shown} is neither text nor a list of parts; write 'text' or [{{'type': ...}}]"
+        try:
+            canonical(message)
+        except (TypeError, ValueError, RecursionError) as exc:
+            yield f"{where} cannot be sent as JSON: {exc}"
+
+
+def _is_content(content: Any) -> bool:
+    if isinstance(content, list):
+        return bool(content) and all(isinstance(part, Mapping) and "type" in part for part in content)
+    return isinstance(content, str)
 
 
 def _order_warnings(roles: Sequence[str]) -> Iterator[str]:
     late = [place for place, role in enumerate(roles) if role in {"system", "developer"} and place > 0]
     if late:
         yield f"message {late[0]} is a {roles[late[0]]} message but not the first; many models expect it first"
-    spoken = [role for role in roles if role in {"user", "assistant"}]
-    doubled = [role for role, following in itertools.pairwise(spoken) if role == following]
+    spoken = [role for role in roles if role not in {"system", "developer"}]
+    doubled = [role for role, following in itertools.pairwise(spoken) if role == following != "tool"]
     if doubled:
         yield f"two {doubled[0]} messages follow each other; many models expect user and assistant to alternate"
 
 
 def _edited(messages: list[dict[str, Any]], *, system: str | None, user: str | None) -> list[dict[str, Any]]:
-    roles = [message["role"] for message in messages]
     if system is not None:
-        if "system" in roles:
-            messages[roles.index("system")]["content"] = system
+        leading = [message for message in messages if message["role"] in {"system", "developer"}]
+        if leading:
+            leading[0]["content"] = system
         else:
             messages.insert(0, {"role": "system", "content": system})
     if user is not None:
-        last = [message for message in messages if message["role"] == "user"][-1:]
-        if last:
-            last[0]["content"] = user
+        asking = [message for message in messages if message["role"] == "user"]
+        if asking:
+            asking[-1]["content"] = user
         else:
             messages.append({"role": "user", "content": user})
     return messages
 
 
 def _content_text(message: Mapping[str, Any]) -> str:
-    content = message.get("content")
-    return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, indent=2)
+    """Return what a message says: its text, or as JSON whatever else it holds."""
+    rest = {name: value for name, value in message.items() if name != "role"}
+    if list(rest) == ["content"] and isinstance(rest["content"], str):
+        return str(rest["content"])
+    return json.dumps(rest, ensure_ascii=False, indent=2)

@@ -3,7 +3,7 @@
 An operation is a function of the connection. It runs inside `BEGIN IMMEDIATE`, in a savepoint of its own, so that one
 that fails leaves the others of its batch alone; its future is answered after the COMMIT (measured: 5,000 to 10,000
 durable rows a second this way, with `synchronous=FULL`). An interrupt in the kernel hits the main thread and can never
-leave a transaction open here.
+leave a transaction open here. Whatever happens to the thread, every future is answered.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 from promptlab.errors import StoreError
@@ -21,117 +23,184 @@ T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
 
 BATCH = 512  # operations in one transaction; far more than ever wait at once
-IDLE_AFTER_S = 0.5  # the queue has been empty for so long: time for the search index
-CHECKPOINT_AFTER = 2_000  # commits; keeps the WAL to some tens of MB
+IDLE_AFTER_S = 0.5  # the queue has been empty for so long: time for the search index, and to fold the log
+LOG_BYTES = 32 << 20  # the write-ahead log is folded into the file when it has grown by so much
 BUSY_TRIES = 3  # each waits for the connection's busy_timeout
+
+_Job = tuple[Operation[Any], "Future[Any]"]
+_Jobs = queue.SimpleQueue["_Job | None"]
 
 
 class Writer:
-    """Runs operations one after another on its own thread and connection; the thread starts with the first one."""
+    """Runs operations one after another on its own thread and connection; the thread starts with the first one.
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], *, when_idle: Operation[bool] | None = None) -> None:
+    Parameters
+    ----------
+    connect
+        Opens the connection; called on the thread.
+    path
+        The file, for messages.
+    when_idle
+        Work for when nobody waits, in small portions; returns whether there may be more.
+    """
+
+    def __init__(
+        self, connect: Callable[[], sqlite3.Connection], *, path: Path, when_idle: Operation[bool] | None = None
+    ) -> None:
         self._connect = connect
+        self._path = path
         self._when_idle = when_idle
-        self._queue: queue.SimpleQueue[tuple[Operation[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
+        self._jobs: _Jobs = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._commits = 0
-        self._is_caught_up = True
 
     def submit(self, operation: Operation[T]) -> Future[T]:
         """Queue an operation; its future is answered after the commit."""
         future: Future[T] = Future()
         with self._lock:
-            self._queue.put((operation, future))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._main, name="promptlab-writer", daemon=True)
+            self._jobs.put((operation, future))
+            if self._thread is None or not self._thread.is_alive():  # an interrupt may have met its start
+                self._thread = threading.Thread(
+                    target=self._main, args=(self._jobs,), name="promptlab-writer", daemon=True
+                )
                 self._thread.start()
         return future
 
     def close(self) -> None:
-        """Write what waits, fold the log into the file, and end the thread."""
+        """Write what waits, fold the log into the file, and end the thread; the next operation starts another."""
         with self._lock:
-            thread, self._thread = self._thread, None
-            if thread is not None:
-                self._queue.put(None)
+            thread, jobs = self._thread, self._jobs
+            self._forget(jobs)
         if thread is not None:
+            jobs.put(None)
             thread.join()
 
-    def _main(self) -> None:
+    def _main(self, jobs: _Jobs) -> None:
+        """Work through one queue, on a connection of its own, to its end."""
         try:
             connection = self._connect()
         except Exception as exc:  # noqa: BLE001 - every waiter hears of it
-            self._refuse(exc)
+            self._refuse(jobs, exc)
             return
         try:
-            while self._turn(connection):
-                pass
+            _Session(connection, jobs, self._path, self._when_idle).work()
+        except Exception as exc:  # noqa: BLE001 - a broken connection: every waiter hears of it, the next gets a new one
+            self._refuse(jobs, exc)
         finally:
-            _checkpoint(connection)
             connection.close()
 
-    def _turn(self, connection: sqlite3.Connection) -> bool:
+    def _refuse(self, jobs: _Jobs, exc: Exception) -> None:
+        """Answer all who wait in a queue that nobody works on any more."""
+        with self._lock:
+            if jobs is self._jobs:
+                self._forget(jobs)
+        while not jobs.empty():
+            job = jobs.get()
+            if job is not None and job[1].set_running_or_notify_cancel():
+                job[1].set_exception(_named(exc, self._path))
+
+    def _forget(self, jobs: _Jobs) -> None:
+        """Let later operations have a queue and a thread of their own."""
+        if jobs is self._jobs:
+            self._thread, self._jobs = None, queue.SimpleQueue()
+
+
+class _Session:
+    """What the thread does: takes jobs in batches, commits, and uses the time when nobody waits."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, jobs: _Jobs, path: Path, when_idle: Operation[bool] | None
+    ) -> None:
+        self._connection = connection
+        self._jobs = jobs
+        self._path = path
+        self._when_idle = when_idle
+        self._is_settled = True  # nothing was written since the last idle time
+        self._fold_at = LOG_BYTES
+
+    def work(self) -> None:
+        """Take jobs until told to end."""
+        while self._turn():
+            pass
+        self._fold()
+
+    def _turn(self) -> bool:
         """Do one batch, or some idle work; return False when told to end."""
         try:
-            first = self._queue.get(timeout=None if self._is_caught_up else IDLE_AFTER_S)
+            first = self._jobs.get(timeout=None if self._is_settled else IDLE_AFTER_S)
         except queue.Empty:
-            self._idle(connection)
+            self._idle()
             return True
         batch, ended = self._batch(first)
         if batch:
-            self._commit(connection, batch)
+            self._commit(batch)
         return not ended
 
-    def _batch(
-        self, first: tuple[Operation[Any], Future[Any]] | None
-    ) -> tuple[list[tuple[Operation[Any], Future[Any]]], bool]:
-        batch: list[tuple[Operation[Any], Future[Any]]] = []
+    def _batch(self, first: _Job | None) -> tuple[list[_Job], bool]:
+        """Return the jobs that wait, without those cancelled meanwhile, and whether the end was among them."""
+        batch: list[_Job] = []
         job = first
         while job is not None:
-            batch.append(job)
-            if len(batch) == BATCH or self._queue.empty():
+            if job[1].set_running_or_notify_cancel():
+                batch.append(job)
+            if len(batch) == BATCH or self._jobs.empty():
                 return batch, False
-            job = self._queue.get()
+            job = self._jobs.get()
         return batch, True
 
-    def _commit(self, connection: sqlite3.Connection, batch: list[tuple[Operation[Any], Future[Any]]]) -> None:
+    def _commit(self, batch: list[_Job]) -> None:
         try:
-            _begin(connection)
-            answers = [(future, *_attempted(connection, operation)) for operation, future in batch]
-            connection.execute("commit")
+            _begin(self._connection)
+            answers = [(future, *_attempted(self._connection, operation)) for operation, future in batch]
+            self._connection.execute("commit")
         except Exception as exc:  # noqa: BLE001 - every waiter of the batch hears of it
-            _roll_back(connection)
-            for _, future in batch:
-                future.set_exception(_named(exc))
+            self._take_back(batch, exc)
             return
+        self._is_settled = False
         for future, value, error in answers:
             if error is None:
                 future.set_result(value)
             else:
-                future.set_exception(_named(error))
-        self._is_caught_up = self._when_idle is None
-        self._commits += 1
-        if self._commits % CHECKPOINT_AFTER == 0:
-            _checkpoint(connection)
+                future.set_exception(_named(error, self._path))
+        if self._log_bytes() > self._fold_at:
+            self._fold()
 
-    def _idle(self, connection: sqlite3.Connection) -> None:
+    def _take_back(self, batch: list[_Job], exc: Exception) -> None:
         try:
-            while self._when_idle and not self._is_caught_up and self._queue.empty():
-                _begin(connection)
-                self._is_caught_up = not self._when_idle(connection)
-                connection.execute("commit")
-        except sqlite3.Error:  # the index is caught up with later; nothing is lost
-            _roll_back(connection)
-            self._is_caught_up = True
+            _roll_back(self._connection)
+        finally:
+            for _, future in batch:
+                future.set_exception(_named(exc, self._path))
 
-    def _refuse(self, exc: Exception) -> None:
-        """The file cannot be opened: answer all who wait, and let a later operation try again."""
-        with self._lock:
-            self._thread = None
-            waiting = [self._queue.get() for _ in range(self._queue.qsize())]
-        for job in waiting:
-            if job is not None:
-                job[1].set_exception(_named(exc))
+    def _idle(self) -> None:
+        """Bring the index up to date while nobody waits, then fold the log: the file alone then holds everything."""
+        try:
+            while self._when_idle and self._jobs.empty():
+                _begin(self._connection)
+                is_more = self._when_idle(self._connection)
+                self._connection.execute("commit")
+                if not is_more:
+                    break
+        except sqlite3.Error:  # it is caught up with later; nothing is lost
+            _roll_back(self._connection)
+        if self._jobs.empty():
+            self._fold()
+            self._is_settled = True
+
+    def _log_bytes(self) -> int:
+        try:
+            return Path(f"{self._path}-wal").stat().st_size
+        except OSError:
+            return 0
+
+    def _fold(self) -> None:
+        """Fold the log into the file. TRUNCATE holds the write lock meanwhile; a reader in the way is not waited for."""
+        patience_ms = self._connection.execute("pragma busy_timeout").fetchone()[0]
+        self._connection.execute("pragma busy_timeout = 0")
+        with suppress(sqlite3.Error):  # a reader is in the way, or the disk is full: the next one will do it
+            self._connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+        self._connection.execute(f"pragma busy_timeout = {patience_ms}")
+        self._fold_at = self._log_bytes() + LOG_BYTES
 
 
 def _attempted(connection: sqlite3.Connection, operation: Operation[T]) -> tuple[T | None, Exception | None]:
@@ -153,7 +222,7 @@ def _begin(connection: sqlite3.Connection) -> None:
         try:
             connection.execute("begin immediate")
         except sqlite3.OperationalError as exc:
-            if left == 0 or exc.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            if left == 0 or not is_busy(exc):
                 raise
         else:
             return
@@ -164,29 +233,28 @@ def _roll_back(connection: sqlite3.Connection) -> None:
         connection.execute("rollback")
 
 
-def _checkpoint(connection: sqlite3.Connection) -> None:
-    """Fold the WAL into the file. TRUNCATE holds the write lock meanwhile; a reader in the way is not waited for."""
-    connection.execute("pragma busy_timeout = 0")
-    try:
-        connection.execute("pragma wal_checkpoint(truncate)").fetchall()
-    except sqlite3.OperationalError:  # a reader is in the way: the next one will do it
-        pass
-    finally:
-        connection.execute("pragma busy_timeout = 60000")
+def is_busy(exc: sqlite3.Error) -> bool:
+    """Whether another connection was in the way (the low byte of an extended code is the plain one)."""
+    return getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def _named(exc: Exception) -> Exception:
+_ADVICE = {
+    "SQLITE_BUSY": "another program holds the file; close it or wait",
+    "SQLITE_FULL": "the disk is full; free some space and run the cell again",
+    "SQLITE_IOERR": "the disk could not be written; look at its free space and quota, and run the cell again",
+    "SQLITE_READONLY": "the file cannot be written; check its permissions, and whether it was moved or replaced",
+    "SQLITE_CANTOPEN": "the file cannot be opened; check its folder and permissions",
+    "SQLITE_CORRUPT": "the file is damaged; copy it, then try `sqlite3 FILE .recover`",
+    "SQLITE_NOTADB": "this is no SQLite file",
+}
+
+
+def _named(exc: Exception, path: Path) -> Exception:
+    """Return a failure of SQLite as an error of ours, with what to do; any other as it is."""
     if not isinstance(exc, sqlite3.Error):
         return exc
-    advice = {
-        "SQLITE_BUSY": "another program holds the file; close it or wait",
-        "SQLITE_FULL": "the disk is full; free some space and run the cell again",
-        "SQLITE_READONLY": "the file cannot be written; check its permissions",
-        "SQLITE_CORRUPT": "the file is damaged; copy it, then try `sqlite3 FILE .recover`",
-        "SQLITE_NOTADB": "this is no SQLite file",
-    }
-    name = getattr(exc, "sqlite_errorname", "")
-    hint = next((text for prefix, text in advice.items() if name.startswith(prefix)), "nothing of this batch was written")
-    named = StoreError(f"the store could not be written: {exc} ({name}); {hint}")
+    name = getattr(exc, "sqlite_errorname", type(exc).__name__)
+    hint = next((text for prefix, text in _ADVICE.items() if name.startswith(prefix)), "this operation wrote nothing")
+    named = StoreError(f"{path} could not be written: {exc} ({name}); {hint}")
     named.__cause__ = exc
     return named

@@ -6,9 +6,14 @@ The browser fixtures skip by name where there is no Chromium, and fail with PROM
 import os
 
 import pytest
+from hypothesis import settings
 
 from faultserver import FaultServer
 from labdrive import Jupyter, find_chromium, open_browser
+
+# No time limit, since machines are slow at times, and the same examples in every run.
+settings.register_profile("promptlab", deadline=None, derandomize=True)
+settings.load_profile("promptlab")
 
 
 @pytest.fixture
@@ -40,6 +45,12 @@ def jupyter(_session_jupyter):
     """JupyterLab in the session's browser, without the pages and kernels of earlier tests."""
     yield _session_jupyter
     _session_jupyter.close_pages()
+
+
+def pytest_configure():
+    """Forget the user's keys, so that no test can ever send a request that somebody pays for."""
+    for name in [name for name in os.environ if name.startswith("OPENAI_")]:
+        del os.environ[name]
 
 
 def pytest_collection_modifyitems(items):

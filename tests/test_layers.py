@@ -19,7 +19,8 @@ import promptlab
 PACKAGE = Path(promptlab.__file__).parent
 
 LINES = (
-    ("errors", "_json", "_loop", "_markdown", "_text"),
+    ("errors", "_json", "_loop"),
+    ("_markdown", "_text"),
     ("templates", "grids", "cases", "requests"),
     ("attempts", "plans"),
     ("prices", "tokens", "limits", "retries", "stats", "diffs"),

@@ -1,10 +1,10 @@
 """The README: its examples run in the order they are read, and its commands exist.
 
 The Python blocks are one script, run in an empty folder by a fresh interpreter in which every warning is an error and
-no key is set. A block stays out of it where the line before says `<!-- not run: the reason -->`.
+no key is set (conftest.py removes them). A block stays out of it where the line before says
+`<!-- not run: the reason -->`.
 """
 
-import os
 import re
 import subprocess
 import sys
@@ -138,13 +138,11 @@ def script(text: str) -> str:
 
 
 def run_script(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a script in a folder, without the user's keys."""
+    """Run a script in a folder."""
     (folder / "README.py").write_text(code, encoding="utf-8")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
     return subprocess.run(
         [sys.executable, "-W", "error", "README.py"],
         cwd=folder,
-        env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

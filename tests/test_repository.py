@@ -45,7 +45,7 @@ def test_the_changelog_has_this_version():
     ("text", "faults"),
     [
         pytest.param("/home" + "/ann/x.db", ["a path of one machine"], id="path"),
-        pytest.param("https://pypi" + ".org/simple", ["a host of a registry or CDN"], id="registry"),
+        pytest.param("https://py" + "pi.org/simple", ["a host of a registry or CDN"], id="registry"),
         pytest.param("pip install --index" + "-url x", ["an address of a package index"], id="index"),
         pytest.param("sk-proj-" + "A1b2" * 6, ["a key"], id="key"),
         pytest.param("Authorization: Bearer " + "A1b2" * 6, ["a key"], id="header"),

@@ -12,7 +12,30 @@ from typing import Any, Protocol
 from promptlab.attempts import Reply, SendError
 from promptlab.requests import Request
 
-__all__ = ["Backend", "BackendInfo", "Reply", "SendError"]
+__all__ = ["Backend", "BackendInfo", "Reply", "Secret", "SendError"]
+
+
+class Secret:
+    """A text that does not show itself: not in a repr, nor in a traceback that prints variables.
+
+    >>> Secret("sk-1234")
+    <secret>
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str | Secret | None) -> None:
+        self._text = text.reveal() if isinstance(text, Secret) else text or ""
+
+    def reveal(self) -> str:
+        """Return the text; never keep it in a variable."""
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __repr__(self) -> str:
+        return "<secret>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +56,7 @@ class Backend(Protocol):
 
     @property
     def identity(self) -> str:
-        """What makes answers comparable: the base URL, or the hash of the local model's file. Part of every sample's key."""
+        """What makes answers comparable: the base URL, or the hash of the model's file. Part of every sample's key."""
 
     @property
     def concurrency(self) -> int:

@@ -3,8 +3,11 @@
 The client is used for what it does best (keys, headers, gateways, connection pools), by its documented raw call
 `client.post(path, content=bytes, cast_to=httpx2.Response)`, with its own retries off. It is made on promptlab's event
 loop at the first request, since an AsyncOpenAI belongs to one loop, and over its aiohttp transport, which costs a third
-(measured: 0.45 against 1.7 ms of CPU a request). That transport mislabels some errors, so a failure is told by the whole
-chain of its causes.
+(measured: 0.45 against 1.7 ms of CPU a request). That transport mislabels some errors, so a failure is told by the
+whole chain of its causes.
+
+The key is only ever held as a `Secret`, and no error of ours is chained to one of the client's: IPython's verbose
+tracebacks print the arguments of every frame, and the client passes the key along.
 """
 
 from __future__ import annotations
@@ -12,13 +15,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit
 
 from promptlab import _loop
-from promptlab.attempts import Reply, SendError
-from promptlab.backends._base import BackendInfo
+from promptlab.attempts import Reply, SendError, redact
+from promptlab.backends._base import BackendInfo, Secret
 from promptlab.errors import BackendError, MissingKeyError
 from promptlab.requests import Request
 
@@ -51,16 +55,18 @@ class HttpBackend:
     def __init__(
         self,
         *,
-        base_url: str | None = None,
-        api_key: str | None = None,
+        base_url: str | Secret | None = None,
+        api_key: str | Secret | None = None,
         client: AsyncOpenAI | None = None,
         concurrency: int = DEFAULT_CONCURRENCY,
     ) -> None:
-        self._key = _Secret(api_key or "")
-        del api_key  # so that no traceback that prints variables can show it
+        key, address = Secret(api_key), Secret(base_url)
+        del api_key, base_url  # so that no traceback that prints variables can show them
         if client is not None:
-            _check_client(client)
-        self.base_url = _checked_url(str(client.base_url) if client is not None else base_url or DEFAULT_BASE_URL)
+            _check_client(client, is_alone=not (key or address))
+            address = Secret(str(client.base_url))
+        self._key = _checked_key(key)
+        self.base_url = _checked_address(address)
         self.concurrency = concurrency
         self._given = client
         self._client: AsyncOpenAI | None = None
@@ -72,9 +78,10 @@ class HttpBackend:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The key in use."""
-        key = self._given.api_key if self._given is not None else self._key.reveal()
-        return (key,) if isinstance(key, str) and len(key) >= _SHORTEST_SECRET else ()
+        """The key in use, and the values of headers that carry one."""
+        client = self._client or self._given
+        found = [self._key.reveal()] if client is None else _secrets_of(client)
+        return tuple(text for text in found if len(text) >= _SHORTEST_SECRET)
 
     def info(self) -> BackendInfo:
         """Return the address, the kind of client, and the names of headers set by the environment."""
@@ -93,9 +100,10 @@ class HttpBackend:
         """Send the request once; raise `SendError` when no whole reply came back within the time."""
         import openai  # noqa: PLC0415 - costs 0.4 s, so only where it is used
 
+        client = self._connected()
         try:
             async with asyncio.timeout(timeout_s):
-                response = await self._post(request, client_request_id, timeout_s)
+                response = await self._post(client, request, client_request_id, timeout_s)
         except openai.APIStatusError as exc:
             response = exc.response
         except TimeoutError as exc:
@@ -107,13 +115,13 @@ class HttpBackend:
 
     async def models(self) -> list[str]:
         """Return the names of the models on offer, sorted."""
-        import openai  # noqa: PLC0415 - see send
-
+        client = self._connected()
         try:
-            return sorted([model.id async for model in await self._connected().models.list()])
-        except openai.OpenAIError as exc:
-            msg = f"{self.base_url} does not list its models: {exc}"
-            raise BackendError(msg) from exc
+            return sorted([model.id async for model in await client.models.list()])
+        except Exception as exc:  # noqa: BLE001 - the client lets many kinds through, and none may be chained
+            told, _ = redact(f"{type(exc).__name__}: {exc}".encode(), self.secrets, key_like=True)
+        msg = f"{self.base_url} does not list its models; check the address. It said: {told.decode(errors='replace')}"
+        raise BackendError(msg)
 
     async def aclose(self) -> None:
         """Close the connections; a client of the user's own stays open."""
@@ -124,23 +132,23 @@ class HttpBackend:
     def __repr__(self) -> str:
         return f"<HttpBackend {self.base_url}>"
 
-    async def _post(self, request: Request, client_request_id: str, timeout_s: float) -> Any:
+    async def _post(self, client: AsyncOpenAI, request: Request, client_request_id: str, timeout_s: float) -> Any:
         import httpx2  # noqa: PLC0415 - see send
 
         options: Any = {
             "headers": {"X-Client-Request-Id": client_request_id},
             "timeout": httpx2.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
+            "follow_redirects": False,  # a user's own client would follow, and hand the prompt to another origin
         }
-        path = f"/{request.endpoint}"
-        if self._rewrites:
-            body = json.loads(request.body)
-            return await self._connected().post(path, body=body, cast_to=httpx2.Response, options=options)
-        return await self._connected().post(path, content=request.content, cast_to=httpx2.Response, options=options)
+        # A client that puts parts of the body elsewhere (Azure: the model into the address) has to see the parts.
+        body: Any = {"body": json.loads(request.body)} if self._rewrites else {"content": request.content}
+        return await client.post(f"/{request.endpoint}", **body, cast_to=httpx2.Response, options=options)
 
     @property
     def _rewrites(self) -> bool:
-        """Whether the user's client puts parts of the body elsewhere (Azure: the model into the address)."""
-        return self._given is not None and "Azure" in type(self._given).__name__
+        import openai  # noqa: PLC0415 - see send
+
+        return isinstance(self._given, openai.AsyncAzureOpenAI)
 
     async def _opened(self) -> None:
         self._connected()
@@ -155,54 +163,81 @@ class HttpBackend:
         import openai  # noqa: PLC0415 - see send
 
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=KEEPALIVE_S)
-        transport = openai.DefaultAioHttpClient(limits=limits, follow_redirects=False)
-        return openai.AsyncOpenAI(base_url=self.base_url, api_key=self._key.reveal(), max_retries=0, http_client=transport)
+        try:
+            transport = openai.DefaultAioHttpClient(limits=limits, follow_redirects=False)
+            return openai.AsyncOpenAI(
+                base_url=self.base_url, api_key=self._key.reveal(), max_retries=0, http_client=transport
+            )
+        except Exception as exc:  # noqa: BLE001 - e.g. a proxy or a setting of the environment that cannot be; unchained
+            told, _ = redact(f"{type(exc).__name__}: {exc}".encode(), self.secrets, key_like=True)
+        msg = f"no client could be made for {self.base_url}: {told.decode(errors='replace')}; check OPENAI_* and *_PROXY"
+        raise BackendError(msg)
 
 
 _SHORTEST_SECRET = 8  # shorter "keys" (`local`, `x`) are placeholders, and words that answers may well contain
+_SECRET_HEADER = re.compile(r"authorization|key|token|secret|password", re.IGNORECASE)
+_KEY = re.compile(r"[!-~]*")
 _NO_KEY = (
-    "no API key was found; set OPENAI_API_KEY (in the environment or a .env file), or pass api_key=... (a local server takes "
-    "any text), or use a small model on this machine without a key: Lab(backend=LocalModel())"
+    "no API key was found; set OPENAI_API_KEY (in the environment or a .env file), or pass api_key=... (a local server "
+    "takes any text), or use a small model on this machine without a key: Lab(backend=LocalModel())"
 )
+_BAD_KEY = "the API key holds a blank, a line break or a letter outside ASCII, which no key has; copy it again"
 
 
-class _Secret:
-    """A text that does not show itself: not in a repr, nor in a traceback that prints variables."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        return self._text
-
-    def __bool__(self) -> bool:
-        return bool(self._text)
-
-    def __repr__(self) -> str:
-        return "<secret>"
+def _secrets_of(client: AsyncOpenAI) -> list[str]:
+    """Return what a client sends as credentials; a header's scheme (`Bearer`) is no part of it."""
+    headers = {name: value for name, value in client.default_headers.items() if isinstance(value, str)}
+    kept = [value.split()[-1] for name, value in headers.items() if _SECRET_HEADER.search(name) and value.strip()]
+    return [client.api_key, *kept] if isinstance(client.api_key, str) else kept
 
 
-def _check_client(client: Any) -> None:
+def _check_client(client: Any, *, is_alone: bool) -> None:
     import openai  # noqa: PLC0415 - a client was given, so it is loaded already
 
     if not isinstance(client, openai.AsyncOpenAI):
-        msg = f"client={type(client).__name__}: an AsyncOpenAI is needed, e.g. Lab(client=AsyncOpenAI(...)) instead of OpenAI(...)"
+        kind = type(client).__name__
+        msg = f"client={kind}: an AsyncOpenAI is needed, e.g. Lab(client=AsyncOpenAI(...)) instead of {kind}(...)"
+        raise BackendError(msg)
+    if not is_alone:
+        msg = "client= is given beside base_url= or api_key=; the client has both, so give it alone"
         raise BackendError(msg)
 
 
-def _checked_url(url: str) -> str:
+def _checked_key(key: Secret) -> Secret:
+    """Return the key without blanks around it (a file or a copied line has them)."""
+    stripped = Secret(key.reveal().strip())
+    if not _KEY.fullmatch(stripped.reveal()):
+        raise BackendError(_BAD_KEY)
+    return stripped
+
+
+def _checked_address(address: Secret) -> str:
     """Return the address without a trailing slash; refuse one that carries credentials or is no address."""
-    parts = urlsplit(url)
-    if parts.username or parts.password or parts.query:
-        host = urlunsplit((parts.scheme, parts.hostname or "", parts.path, "", ""))
-        msg = f"base_url={host!r} carries credentials or a query; give the key as api_key=... or through a client of your own"
-        raise BackendError(msg)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        msg = f"base_url={url!r} is no address; write e.g. http://localhost:11434/v1"
-        raise BackendError(msg)
-    return url.rstrip("/")
+    problem = _address_problem(address.reveal())
+    if problem:
+        raise BackendError(problem)
+    return (address.reveal() or DEFAULT_BASE_URL).rstrip("/")
+
+
+def _address_problem(url: str) -> str | None:
+    parts = _split(url or DEFAULT_BASE_URL)
+    if "@" in url.partition("?")[0] or (parts and parts.query):
+        host = parts.hostname if parts else None
+        return (
+            f"base_url{f' for {host}' if host else ''} carries credentials or a query, which others would log; give the key"
+            " as api_key=..., or all of it through a client of your own: Lab(client=AsyncOpenAI(...))"
+        )
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        shown, _ = redact(url.encode(errors="replace"), (), key_like=True)
+        return f"base_url={shown.decode()!r} is no address; write e.g. http://localhost:11434/v1"
+    return None
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return None
 
 
 def _body_sent(response: Any, request: Request) -> bytes | None:
@@ -234,6 +269,8 @@ _CAUSES: Mapping[str, tuple[str, bool]] = {
     "WriteError": ("reset", True),
     "PoolTimeout": ("connect", False),
     "ConnectTimeout": ("connect", False),
+    "LocalProtocolError": ("protocol", False),
+    "UnsupportedProtocol": ("connect", False),
 }
 
 

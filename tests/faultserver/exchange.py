@@ -60,7 +60,7 @@ def open_exchange(service: Service, message: Message, path_spec: str | None, con
         "attempt": attempt,
         "fault": fault.name,
         "fault_source": source,
-        "request_id": f"req_{hashlib.md5(f'{connection}|{service.requests}'.encode()).hexdigest()}",
+        "request_id": f"req_{hashlib.md5(f'{time.time_ns()}|{service.requests}'.encode()).hexdigest()}",
     }
     entry = {**place, **_asked(message, body), **_nothing_yet()}
     return Exchange(message, body, fault, entry, _standard_headers(entry))
