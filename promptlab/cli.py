@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -149,9 +150,15 @@ def _print_study(console: Console, run: Run, path: str, *, sent: int) -> None:
 
 
 def _accuracy_table(accuracy: pd.DataFrame) -> Table:
-    table = Table(*(name.replace("_", " ") for name in accuracy.columns))
-    for row in accuracy.itertuples(index=False):
-        table.add_row(*(escape(str(cell)) for cell in row))
+    table = Table("prompt", "temperature", box=box.SIMPLE)
+    for name in ("right", "no label", "says positive", "failed", "tokens", "time"):
+        table.add_column(name, justify="right")
+    best = accuracy["right"].max()
+    for row in (SimpleNamespace(**{str(k): v for k, v in record.items()}) for record in accuracy.to_dict("records")):
+        right = f"{row.right} / {row.n}"
+        counts = (row.no_label, row.said_positive, row.failed, f"{row.tokens:,}")
+        cells = (f"{row.temperature:g}", right, *map(str, counts), _text.duration(row.seconds))
+        table.add_row(row.template, *cells, style="bold green" if row.right == best else None)
     return table
 
 

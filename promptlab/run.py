@@ -7,6 +7,7 @@ live one also knows the workers that answer it, and can be waited for, stopped a
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Coroutine, Generator
 from concurrent.futures import Future
@@ -205,8 +206,7 @@ class LiveRun:
 
     def settle(self) -> None:
         """Stop, and wait until what is in flight is logged; how the run ended is not raised here."""
-        self.stop()
-        self._poll(None)
+        self._wind_down(None)
 
     async def _ended(self) -> None:
         while not self._future.done():  # noqa: ASYNC110 - a heartbeat: only a running loop hears of an interrupt
@@ -236,6 +236,9 @@ class LiveRun:
             raise RunError(msg)
 
 
+_LOG_EVERY_S = 10.0  # a bar in a log file is a line each time it is drawn
+
+
 class _Bar:
     """A tqdm bar, drawn only from the waiting thread."""
 
@@ -243,11 +246,16 @@ class _Bar:
         from tqdm.auto import tqdm  # noqa: PLC0415 - costs 0.1 s, so only where it is used
 
         self._runner = runner
-        self._bar = tqdm(total=runner.progress.total, initial=runner.progress.answered_before, unit="sample")
+        self._bar = tqdm(
+            total=runner.progress.total,
+            initial=runner.progress.answered_before,
+            unit="sample",
+            mininterval=0.1 if sys.stderr.isatty() else _LOG_EVERY_S,
+        )
+        self._is_text = type(self._bar).__module__ == "tqdm.asyncio"  # what tqdm.auto gives outside notebooks
 
     def show(self) -> None:
         progress = self._runner.progress
-        self._bar.n = progress.finished
         notes = [
             f"{progress.failed} failed" if progress.failed else "",
             f"{progress.unknown} unknown" if progress.unknown else "",
@@ -255,7 +263,9 @@ class _Bar:
             f"waiting {_text.duration(self._runner.waiting_s)}" if self._runner.waiting_s else "",
         ]
         self._bar.set_postfix_str(", ".join(filter(None, notes)), refresh=False)
-        self._bar.refresh()
+        self._bar.update(progress.finished - self._bar.n)
+        if not self._is_text:
+            self._bar.refresh()
 
     def say(self, text: str) -> None:
         self._bar.set_description_str(text)
