@@ -46,11 +46,12 @@ def main() -> None:
 
 @main.command("demo")
 @click.option("--file", "path", default="demo.db", show_default=True, help="The SQLite file it writes.")
-def run_demo(path: str) -> None:
+@click.option("--reviews", "number", default=40, show_default=True, help="How many reviews to use, at most 40.")
+def run_demo(path: str, number: int) -> None:
     """Run a real sweep on a small local model: which prompt tells a good review from a bad one."""
     console = _console()
     with Lab(path, backend=LocalModel()) as lab:
-        plan = lab.plan(demo.templates(), demo.grid(), cases=demo.reviews())
+        plan = lab.plan(demo.templates(), demo.grid(), cases=demo.reviews().head(number))
         console.print(demo.QUESTION, highlight=False)
         console.print(f"\n[bold]{escape(_first_line(plan))}[/]", highlight=False)
         run = lab.run(plan, name=demo.NAME)

@@ -1,6 +1,7 @@
 """Record experiments.db and the outputs of the notebooks anew, from the local model.
 
-    python tools/record.py
+    python tools/record.py              ask the local model for everything
+    python tools/record.py --outputs    only run the notebooks again on the file as it is
 
 Every notebook is run twice: once against a fresh file, which asks the local model, and once against the file as it is
 committed (compact, opening on read-only media), which sends nothing; the outputs of the second run are kept, since they
@@ -10,6 +11,7 @@ are what a reader gets who runs the notebook. What names this machine is taken o
 from __future__ import annotations
 
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -24,11 +26,8 @@ LARGEST_BYTES = 3_000_000
 
 def main() -> None:
     """Record everything, and check that the second run found every answer."""
-    _remove(FILE)
-    for path in NOTEBOOKS:
-        _executed(path)
-        print(f"{path.name}: asked the local model")
-    _compact(FILE)
+    if sys.argv[1:] != ["--outputs"]:
+        _ask()
     before = FILE.read_bytes()
     for path in NOTEBOOKS:
         nbformat.write(_cleaned(_executed(path)), path)
@@ -36,6 +35,14 @@ def main() -> None:
     assert FILE.read_bytes() == before, "running the notebooks again changed the file"
     assert len(before) < LARGEST_BYTES, f"{FILE.name} has {len(before):,} bytes, more than {LARGEST_BYTES:,}"
     print(f"{FILE.name}: {len(before):,} bytes")
+
+
+def _ask() -> None:
+    _remove(FILE)
+    for path in NOTEBOOKS:
+        _executed(path)
+        print(f"{path.name}: asked the local model")
+    _compact(FILE)
 
 
 def _executed(path: Path) -> nbformat.NotebookNode:
