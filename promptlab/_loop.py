@@ -36,7 +36,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 def running_loop() -> asyncio.AbstractEventLoop:
     """Return the background loop, started on first use, and anew in a forked child."""
-    global _loop, _owner_pid  # noqa: PLW0603 - one loop a process is the purpose of this module
+    global _loop, _owner_pid
     with _lock:
         if _loop is None or _owner_pid != os.getpid():
             _loop, _owner_pid = _started(), os.getpid()

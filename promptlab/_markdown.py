@@ -30,11 +30,14 @@ from promptlab._json import utf8
 
 _HEADING = re.compile(r"^# ([a-z]+)( json)?$")
 _ESCAPED = re.compile(r"^\\+# [a-z]+(?: json)?$")
+_YAML_BREAKS = re.compile("[\x85\u2028\u2029]")  # which PyYAML folds into blanks unless they are written as escapes
 
 
 def write(head: Mapping[str, str], messages: Iterable[Mapping[str, Any]]) -> str:
     """Return the file's text; empty fields of the head are left out."""
-    front = yaml.safe_dump({name: value for name, value in head.items() if value}, allow_unicode=True, sort_keys=False)
+    fields = {name: value for name, value in head.items() if value}
+    is_safe = not any(_YAML_BREAKS.search(value) for value in fields.values())
+    front = yaml.safe_dump(fields, allow_unicode=is_safe, sort_keys=False)
     return f"---\n{front}---\n\n{write_messages(messages)}"
 
 

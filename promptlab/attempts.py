@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import email.utils
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC
 from typing import Any, Literal
+
+from promptlab._json import utf8
 
 #: How an attempt ended. `unknown`: no whole reply came, and it may have been billed.
 State = Literal["ok", "error", "unknown"]
@@ -24,8 +28,12 @@ KEPT_HEADERS = re.compile(
 )
 
 REDACTED = "[redacted]"
-_KEY_LIKE = re.compile(rb"\b(?:sk|pk|rk|pl)-[A-Za-z0-9_\-*.]{8,}|(?<=Bearer )[A-Za-z0-9_\-.~+/=]{8,}")
-_SURROGATES = re.compile("[\ud800-\udfff]")
+_KEY_LIKE = re.compile(
+    rb"\b(?:sk|pk|rk|pl)-[A-Za-z0-9_\-*.]{8,}"  # OpenAI's form, which many follow
+    rb"|\b(?:gsk_|hf_|xai-|AIza)[A-Za-z0-9_\-]{20,}"  # Groq, Hugging Face, xAI, Google
+    rb"|(?i:(?<=bearer ))[A-Za-z0-9_\-.~+/=]{8,}"
+)
+_MESSAGE_CHARS = 2_000  # of a failure's message; the reply's bytes have all of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,11 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an attempt has no answer: the API's own type, code, message and parameter, or promptlab's name for it."""
+    """Why an attempt has no answer: the API's own type, code, message and parameter, or promptlab's names for it.
+
+    promptlab's types are `HTTP 500` and the like, `error_in_200`, `bad_reply` (codes `empty`, `not_json`, `no_choices`)
+    and the kinds of `SendError`.
+    """
 
     type: str
     message: str
@@ -123,12 +135,13 @@ class Outcome:
 
 def from_reply(reply: Reply, *, model: str, secrets: Iterable[str] = ()) -> Outcome:
     """Parse one reply to a request for `model`; `secrets` are replaced wherever they stand."""
-    content, redacted = redact(reply.content, secrets, key_like=not 200 <= reply.status < 300)  # noqa: PLR2004 - 2xx
+    secrets, is_error = tuple(secrets), not 200 <= reply.status < 300  # noqa: PLR2004 - 2xx
+    content, redacted = redact(reply.content, secrets, key_like=is_error)
     headers = {name.lower(): value for name, value in reply.headers.items()}
     kept = {name: value for name, value in headers.items() if KEPT_HEADERS.fullmatch(name)}
     common: dict[str, Any] = {
         "http_status": reply.status,
-        "headers": kept,
+        "headers": {name: _redacted_text(value, secrets) for name, value in kept.items()},
         "response": content,
         "redacted": redacted,
         "retry_after_s": retry_after_s(headers),
@@ -151,11 +164,16 @@ def from_send_error(error: SendError, *, secrets: Iterable[str] = ()) -> Outcome
 def redact(content: bytes, secrets: Iterable[str], *, key_like: bool) -> tuple[bytes, bool]:
     """Return the bytes with secrets, and key-like strings if asked, replaced, and whether any were."""
     clean = content
-    for secret in filter(None, secrets):
-        clean = clean.replace(secret.encode(), REDACTED.encode())
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):  # the longest first: one may begin another
+        for spelling in {secret, secret.replace("/", "\\/")}:  # some servers write JSON's optional escape
+            clean = clean.replace(spelling.encode(), REDACTED.encode())
     if key_like:
         clean = _KEY_LIKE.sub(REDACTED.encode(), clean)
     return clean, clean != content
+
+
+def _redacted_text(text: str, secrets: Iterable[str]) -> str:
+    return redact(text.encode(errors="replace"), secrets, key_like=False)[0].decode()
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
@@ -192,31 +210,48 @@ def _output(place: int, choice: Mapping[str, Any], common_flags: list[str]) -> O
     message = choice.get("message")
     source = message if isinstance(message, Mapping) else {"content": choice.get("text")}
     raw = _joined(source.get("content"))
-    text = None if raw is None else _SURROGATES.sub("\ufffd", raw)
-    refusal, calls = _text_or_none(source.get("refusal")), source.get("tool_calls") or None
+    text = None if raw is None else utf8(raw)
+    refusal, calls = _text_or_none(source.get("refusal")), _calls(source)
     finish = _text_or_none(choice.get("finish_reason"))
+    is_silent = not refusal and not calls
     flags = [
         *([finish] if finish in {"length", "content_filter"} else []),
         *(["no_finish"] if finish is None else []),
         *(["refusal"] if refusal else []),
         *(["tool_calls"] if calls else []),
-        *(["null"] if raw is None and not refusal and not calls else []),
-        *(["blank"] if raw is not None and not raw.strip() else []),
+        *(["null"] if raw is None and is_silent else []),
+        *(["blank"] if raw is not None and not raw.strip() and is_silent else []),
         *(["surrogates"] if text != raw else []),
     ]
     return Output(place, text, finish, refusal, calls, choice.get("logprobs"), (*flags, *common_flags))
 
 
+def _calls(source: Mapping[str, Any]) -> list[Any] | None:
+    """Return the calls of tools, or of the function that older models call."""
+    calls = source.get("tool_calls") or source.get("function_call") or []
+    return (calls if isinstance(calls, list) else [calls]) or None
+
+
 def _failure(status: int, body: Any, content: bytes) -> Failure | None:
-    error = body.get("error") if isinstance(body, Mapping) else None
+    fields = body if isinstance(body, Mapping) else {}
+    error = fields.get("error")
     if not 200 <= status < 300:  # noqa: PLR2004 - 2xx
+        error = fields if error is None and "message" in fields else error  # vLLM's form
         return _api_failure(error, fallback=f"HTTP {status}", content=content)
     if error:
         return _api_failure(error, fallback="error_in_200", content=content)
-    choices = body.get("choices") if isinstance(body, Mapping) else None
+    choices = fields.get("choices")
     if isinstance(choices, list) and choices and all(isinstance(choice, Mapping) for choice in choices):
         return None
-    return Failure("bad_reply", f"the reply holds no choices: {_start(content)}")
+    return _bad_reply(body, content)
+
+
+def _bad_reply(body: Any, content: bytes) -> Failure:
+    if not content.strip():
+        return Failure("bad_reply", "the reply is empty", code="empty")
+    if body is _NO_JSON:
+        return Failure("bad_reply", f"the reply is not JSON: {_start(content)}", code="not_json")
+    return Failure("bad_reply", f"the reply holds no choices: {_start(content)}", code="no_choices")
 
 
 def _api_failure(error: Any, *, fallback: str, content: bytes) -> Failure:
@@ -253,32 +288,50 @@ def _tokens(counts: Any, name: str) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else None
 
 
+_NO_JSON = object()
+
+
 def _decoded(content: bytes) -> Any:
     try:
-        return json.loads(content.decode("utf-8-sig"))
+        return _JSON.decode(content.decode("utf-8-sig"))
     except (ValueError, RecursionError):
-        return None
+        return _NO_JSON
+
+
+def _finite(text: str) -> float | None:
+    """Return None for what JSON does not have and SQLite's JSON functions refuse: NaN, infinities, 1e999."""
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+_JSON = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
 
 
 def _joined(content: Any) -> str | None:
-    """Some servers answer with content parts; their texts are joined."""
+    """Return the text of a message's content; some servers answer with parts, whose texts are joined."""
     if isinstance(content, list):
-        return "".join(part["text"] for part in content if isinstance(part, Mapping) and isinstance(part.get("text"), str))
+        texts = [part.get("text") for part in content if isinstance(part, Mapping)]
+        return "".join(text for text in texts if isinstance(text, str))
     return content if isinstance(content, str) else None
 
 
 def _is_same_model(asked: str, answered: str) -> bool:
-    """A dated snapshot or a provider's prefix is the model that was asked for."""
-    asked, answered = asked.lower().rsplit("/", 1)[-1], answered.lower().rsplit("/", 1)[-1]
-    return answered.startswith(asked) or asked.startswith(answered)
+    """Whether one name is the other with a date, a version or a provider's prefix: `gpt-4o` but not `gpt-4o-mini`."""
+    names = [name.lower().rstrip("/").rsplit("/", 1)[-1] for name in (asked, answered)]
+    short, long = sorted((_ALIAS.sub("", name) for name in names), key=len)
+    return long.startswith(short) and bool(_VERSION.fullmatch(long[len(short) :]))
+
+
+_ALIAS = re.compile(r"[-:](latest|free)$")
+_VERSION = re.compile(r"([-@:](\d{3,8}|\d{4}-\d\d-\d\d))?")  # gpt-4o-2024-08-06, gpt-3.5-turbo-0125, ...-flash-001
 
 
 def _text_or_none(value: Any) -> str | None:
-    return _printable(value) if isinstance(value, str) else None
+    return utf8(value) if isinstance(value, str) else None
 
 
 def _printable(value: Any) -> str:
-    return _SURROGATES.sub("\ufffd", str(value))
+    return utf8(str(value))[:_MESSAGE_CHARS]
 
 
 def _start(content: bytes) -> str:
@@ -295,6 +348,7 @@ def _number(value: str | None) -> float | None:
 
 def _date(value: str | None) -> float | None:
     try:
-        return email.utils.parsedate_to_datetime(value or "").timestamp()
-    except (ValueError, TypeError):
+        date = email.utils.parsedate_to_datetime(value or "")
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError):
         return None

@@ -76,7 +76,8 @@ class Cases:
         import pandas as pd  # noqa: PLC0415 - costs 0.3 s, so only where it is used
 
         try:
-            return cls(pd.read_parquet(Path(path)))
+            with Path(path).open("rb") as file:
+                return cls(pd.read_parquet(file))
         except ImportError as exc:
             msg = f'{path}: reading Parquet needs pyarrow; pip install "promptlab-notebook[parquet]"'
             raise CaseError(msg) from exc

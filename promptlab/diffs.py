@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import os.path
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -28,8 +28,10 @@ def describe(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
     >>> describe({"temperature": 0}, {"temperature": 0.7})
     'temperature is 0 here and 0.7 there'
     """
-    found = _differences(_keyed(asked), _keyed(stored), "")
-    return "; ".join(f"{path} is {_shown(here, there)} here and {_shown(there, here)} there" for path, here, there in found)
+    return "; ".join(
+        f"{path} is {_shown(here, there)} here and {_shown(there, here)} there"
+        for path, here, there in _differences(_keyed(asked), _keyed(stored), "")
+    )
 
 
 def _keyed(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,10 +56,15 @@ def _shown(value: Any, other: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     if len(text) <= _SHOWN_CHARS:
         return text
-    same = os.path.commonprefix([text, "" if other is _ABSENT else json.dumps(other, ensure_ascii=False)])
-    start = max(0, min(len(same) - _CONTEXT_CHARS, len(text) - _SHOWN_CHARS))
+    same = _common_chars(text, "" if other is _ABSENT else json.dumps(other, ensure_ascii=False))
+    start = max(0, min(same - _CONTEXT_CHARS, len(text) - _SHOWN_CHARS))
     end = start + _SHOWN_CHARS
     return f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"
+
+
+def _common_chars(text: str, other: str) -> int:
+    """Return how many characters two texts begin with alike."""
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(text, other, strict=False)))
 
 
 _SHOWN_CHARS = 60  # of a value in a message

@@ -26,7 +26,7 @@ def estimated(plan: Plan, store: Store, backend: Backend, *, explainer: Callable
     made = replace(
         plan,
         estimate=_estimate(plan, store, backend),
-        learned=tuple(_learned(plan, results.refusals(store))),
+        learned=tuple(_learned(plan, results.refusals(store, plan.identity))),
         explainer=lambda trial: explainer(trial, plan),
     )
     made.__dict__.update({name: plan.__dict__[name] for name in ("key", "measured") if name in plan.__dict__})
@@ -73,7 +73,8 @@ def _estimate(plan: Plan, store: Store, backend: Backend) -> Estimate:
             params, model = plan.grid[cell], str(plan.grid[cell]["model"])
             messages = len(plan.templates[template].messages)
             prompt = tokens.estimate(sizes[place], messages=messages, tokens_per_byte=ratios[model])
-            loads.setdefault(model, _Load()).add(number, prompt, params.get("max_tokens") or params.get("max_completion_tokens"))
+            cap = params.get("max_tokens") or params.get("max_completion_tokens")
+            loads.setdefault(model, _Load()).add(number, prompt, cap)
         to_send.setdefault(keys[place], number)
     answered = len(plan) - sum(missing.values())
     return _priced(loads, facts, backend, to_send=sum(to_send.values()), answered=answered)

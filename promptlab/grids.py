@@ -12,7 +12,6 @@ import json
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from typing import Any
 
 from promptlab import _text
@@ -134,9 +133,8 @@ class ParameterGrid:
         **axes: Any,
     ) -> None:
         common = _joined(axes, variables or {}, extra or {})
-        products = [_product(_joined(part, common)) for part in _parts(cells)]
-        swept, passed = frozenset(variables or ()), frozenset(extra or ())
-        self._cells = _checked([Cell(v, variables=swept, extra=passed) for v in itertools.chain(*products)])
+        parts = [_lists(_joined(part, common)) for part in _parts(cells)]
+        self._cells = _checked(parts, variables=frozenset(variables or ()), extra=frozenset(extra or ()))
 
     @classmethod
     def zip(cls, **axes: Any) -> ParameterGrid:
@@ -145,14 +143,13 @@ class ParameterGrid:
         >>> [tuple(cell.values()) for cell in ParameterGrid.zip(temperature=[0, 1], top_p=[0.5, 1.0])]
         [(0, 0.5), (1, 1.0)]
         """
-        given = {name: _unwrapped(value) for name, value in axes.items()}
-        lists = _lists(given)
-        sizes = {name: len(values) for name, values in lists.items() if _is_axis(given[name])}
+        lists = _lists(axes)
+        sizes = {name: len(lists[name]) for name, value in axes.items() if _is_axis(_unwrapped(value))}
         if len(set(sizes.values())) > 1:
             msg = f"zip needs axes of equal length, but {', '.join(f'{name} has {n}' for name, n in sizes.items())}"
             raise GridError(msg)
         steps = range(max(sizes.values(), default=1))
-        return cls([{name: [values[step % len(values)]] for name, values in lists.items()} for step in steps])
+        return cls([{name: values[step % len(values) :][:1] for name, values in lists.items()} for step in steps])
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -256,24 +253,14 @@ def _merged(left: Cell, right: Cell) -> Cell:
     return Cell({**left, **right}, variables=variables, extra=left.extra_names | right.extra_names)
 
 
-def _product(axes: Mapping[str, Any]) -> list[dict[str, Any]]:
-    lists = _lists({name: _unwrapped(value) for name, value in axes.items()})
-    return [dict(zip(lists, row, strict=True)) for row in itertools.product(*lists.values())]
-
-
 def _lists(axes: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return every axis as the list of its values, a constant as a list of one."""
-    lists = {name: [_unwrapped(item) for item in value] if _is_axis(value) else [value] for name, value in axes.items()}
-    unordered = [name for name, value in axes.items() if isinstance(value, AbstractSet)]
-    problems = [f"{name} is a set, which has no order; write a list" for name in unordered]
-    problems += [f"{name} has no values; give at least one" for name, values in lists.items() if not values]
-    if problems:
-        raise GridError(problems)
-    return lists
+    given = {name: _unwrapped(value) for name, value in axes.items()}
+    return {name: [_unwrapped(v) for v in value] if _is_axis(value) else [value] for name, value in given.items()}
 
 
 def _is_axis(value: Any) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping | set | frozenset)
 
 
 def _unwrapped(value: Any) -> Any:
@@ -284,44 +271,47 @@ def _unwrapped(value: Any) -> Any:
 # Checks
 
 
-def _checked(cells: list[Cell]) -> tuple[Cell, ...]:
-    if problems := list(dict.fromkeys(problem for cell in cells for problem in _cell_problems(cell))):
-        raise GridError(problems)
-    if not any(map(len, cells)):
-        msg = "the grid is empty; name at least one parameter, e.g. ParameterGrid(model='gpt-4.1', temperature=[0, 1])"
-        raise GridError(msg)
-    return tuple(map(_settled, cells))
+def _checked(
+    parts: Sequence[Mapping[str, list[Any]]], *, variables: frozenset[str], extra: frozenset[str]
+) -> tuple[Cell, ...]:
+    """Return the cells of every part's product, or raise `GridError` with everything that is wrong in them."""
+    axes = [(name, values) for part in parts for name, values in part.items()]
+    problems = [problem for name, values in axes for problem in _axis_problems(name, values, variables, extra)]
+    rows = [dict(zip(part, row, strict=True)) for part in parts for row in itertools.product(*part.values())]
+    if any(row.get("top_logprobs") is not None and not row.get("logprobs") for row in rows):
+        problems.append("top_logprobs needs logprobs=True beside it")
+    if not axes:
+        example = "ParameterGrid(model='gpt-4.1', temperature=[0, 1])"
+        problems.append(f"the grid is empty; name at least one parameter, e.g. {example}")
+    if problems:
+        raise GridError(list(dict.fromkeys(problems)))
+    settled = [{name: value if name in extra else _settled(name, value) for name, value in row.items()} for row in rows]
+    return tuple(Cell(plain(row), variables=variables, extra=extra) for row in settled)
 
 
-def _settled(cell: Cell) -> Cell:
-    """Return the cell in JSON's own types, so that no list that a user still holds can change it later."""
-    whole = {name for name in INTEGERS - cell.extra_names if cell.get(name) is not None}
-    values = {name: int(value) if name in whole else plain(value) for name, value in cell.items()}
-    return Cell(values, variables=cell.variable_names, extra=cell.extra_names)
+def _settled(name: str, value: Any) -> Any:
+    """Return a whole number as an integer: servers that read one refuse 16.0."""
+    return int(value) if name in INTEGERS and value is not None else value
 
 
-def _cell_problems(cell: Cell) -> Iterator[str]:
-    for name, value in cell.items():
-        if name in cell.variable_names:
-            if name in PARAMETERS:
-                yield f"{name!r} is a request parameter; give it as a parameter, or rename the template variable"
-        elif name in RESERVED:
-            yield f"{name!r} cannot be set: {RESERVED[name]}"
-        elif name not in cell.extra_names:
-            yield from _value_problems(name, value)
-        yield from _json_problems(name, value)
-    if cell.get("top_logprobs") is not None and not cell.get("logprobs"):
-        yield "top_logprobs needs logprobs=True beside it"
-
-
-def _value_problems(name: str, value: Any) -> Iterator[str]:
-    if name not in PARAMETERS:
+def _axis_problems(name: str, values: list[Any], variables: frozenset[str], extra: frozenset[str]) -> Iterator[str]:
+    if not values:
+        yield f"{name} has no values; give at least one"
+    if name in RESERVED and name not in variables:
+        yield f"{name!r} cannot be set: {RESERVED[name]}"
+    elif name in variables and name in PARAMETERS:
+        yield f"{name!r} is a request parameter; give it as a parameter, or rename the template variable"
+    elif name not in PARAMETERS and name not in variables | extra:
         near = _text.nearest(name, PARAMETERS)
         hint = f"did you mean {near!r}? " if near else ""
         yield f"unknown parameter {name!r}; {hint}a provider's own parameters go into extra={{{name!r}: ...}}"
-    elif value is None:
-        return
-    elif name in RANGES or name in INTEGERS:
+    for value in values:
+        found = [] if name in variables | extra or value is None else list(_value_problems(name, value))
+        yield from found or _json_problems(name, value)
+
+
+def _value_problems(name: str, value: Any) -> Iterator[str]:
+    if name in RANGES or name in INTEGERS:
         yield from _number_problems(name, value)
     elif name == "stop" and not _is_stop(value):
         yield f"stop={_text.brief(value)}: text, or a list of 1 to {MAX_STOPS} texts inside the list of values"
@@ -339,6 +329,8 @@ def _is_stop(value: Any) -> bool:
 
 def _number_problems(name: str, value: Any) -> Iterator[str]:
     low, high = RANGES.get(name, (-math.inf, math.inf))
+    if isinstance(value, set | frozenset):
+        return  # told by another check
     if isinstance(value, bool) or not isinstance(value, int | float):
         yield f"{name}={_text.brief(value)}: a number is needed"
     elif name in INTEGERS and not (isinstance(value, int) or value.is_integer()):
@@ -349,6 +341,9 @@ def _number_problems(name: str, value: Any) -> Iterator[str]:
 
 
 def _json_problems(name: str, value: Any) -> Iterator[str]:
+    if isinstance(value, set | frozenset):
+        yield f"{name} is a set, which has no order; write a list"
+        return
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as exc:

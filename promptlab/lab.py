@@ -8,23 +8,24 @@ import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 from promptlab import _loop, _text, estimates, ledger, plans, results
-from promptlab.backends._base import Backend
+from promptlab.backends._base import Backend, Secret
 from promptlab.backends.http import HttpBackend
 from promptlab.backends.local import LocalModel
 from promptlab.backends.offline import OfflineBackend
 from promptlab.cases import Case, Cases
-from promptlab.errors import BackendError, OfflineError, PlanError
+from promptlab.errors import BackendError, OfflineError, PlanError, ReadOnlyError
 from promptlab.grids import ParameterGrid
 from promptlab.plans import Plan, Trial
 from promptlab.results import LoggedRequest, RunRow
 from promptlab.retries import RetryPolicy
-from promptlab.run import OnError, Run, began
+from promptlab.run import LiveRun, OnError, Run, began
 from promptlab.runner import Job, Runner
 from promptlab.store import Store
 from promptlab.templates import PromptTemplate
@@ -59,7 +60,8 @@ class Lab:
     StoreError
         When the file cannot be opened.
     BackendError
-        When the endpoint's address or the client cannot be used. A missing key is reported when something is to be sent.
+        When the endpoint's address or the client cannot be used. A missing key is reported when something is to be
+        sent.
     """
 
     def __init__(
@@ -73,22 +75,18 @@ class Lab:
         offline: bool = False,
         policy: RetryPolicy | None = None,
     ) -> None:
-        if backend is None:
-            env = {} if client is not None else environment()
-            backend = HttpBackend(
-                base_url=base_url or env.get("OPENAI_BASE_URL"), api_key=api_key or env.get("OPENAI_API_KEY"), client=client
-            )
-            is_named = base_url is not None or client is not None
-            del env, api_key  # so that no traceback that prints variables can show the key
-        elif base_url or api_key or client is not None:
+        key, address = Secret(api_key), Secret(base_url)
+        del api_key, base_url  # so that no traceback that prints variables can show them
+        if backend is not None and (key or address or client is not None):
             msg = "backend= is given beside base_url=, api_key= or client=; give one of them"
             raise BackendError(msg)
-        else:
-            is_named = True
+        is_named = bool(backend is not None or address or client is not None)
+        asked = _endpoint(address, key, client) if backend is None else backend
         self.store = Store(path, create=not offline)
-        self.backend: Backend = _offline(self.store, backend if is_named else None) if offline else backend
+        self.backend: Backend = _stand_in(self.store, asked if is_named else None) if offline else asked
         self.policy = policy or RetryPolicy()
         self.last_run: Run | None = None
+        self._live: list[LiveRun] = []
 
     @property
     def path(self) -> Path:
@@ -166,9 +164,11 @@ class Lab:
         concurrency
             How many requests are in flight at most: 32 for a server, the number of slots for the local model.
         retry_failed
-            Ask again for what the server refused in this run (400, 413, 422); other failures are asked again anyway.
+            Ask again for what the server refused as such (400, 413, 422), and for what was not asked since the model
+            refuses a parameter; other failures are asked again anyway.
         on_error
-            `continue`: a failed trial is a row with its error. `stop`: the first one ends the run and raises `RunError`.
+            `continue`: a failed trial is a row with its error. `stop`: the first one ends the run and raises
+            `RunError`.
         """
         return self.start(
             templates,
@@ -197,7 +197,10 @@ class Lab:
         retry_failed: bool = False,
         on_error: OnError = "continue",
     ) -> Run:
-        """Start a run in the background and return it at once: `run.wait()`, `run.stop()`, `await run`; see `run`."""
+        """Start a run in the background and return it at once: `run.wait()`, `run.stop()`, `await run`; see `run`.
+
+        Closing the lab stops it.
+        """
         plan = self._planned(templates, grid, cases=cases, repeats=repeats, generation=generation)
         return self._started(
             plan, name=name, note=note, concurrency=concurrency, retry_failed=retry_failed, on_error=on_error
@@ -211,7 +214,8 @@ class Lab:
         if "model" not in params and isinstance(self.backend, LocalModel):
             params = {"model": self.backend.name, **params}
         plan = self.plan(template, ParameterGrid(params), cases=[case or {}], generation=generation)
-        run = self._started(plan, name=f"ask {template.name}", note="", concurrency=1, retry_failed=True, on_error="continue")
+        name = f"ask {template.name}"
+        run = self._started(plan, name=name, note="", concurrency=1, retry_failed=True, on_error="continue")
         return Answer(run.wait(progress=False))
 
     def models(self) -> list[str]:
@@ -245,14 +249,20 @@ class Lab:
         return pd.DataFrame(rows, columns=columns)
 
     def close(self) -> None:
-        """Give back connections and the local model's server, and close the file."""
-        _loop.run(self.backend.aclose())
-        self.store.close()
+        """Stop what runs, give back connections and the local model's server, and close the file."""
+        try:
+            while self._live:
+                self._live.pop().settle()
+            _loop.run(self.backend.aclose())
+        finally:
+            self.store.close()
 
-    def __enter__(self) -> Lab:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -262,43 +272,59 @@ class Lab:
         return _text.html_card(f"Lab · {self.path}", _text.html_table(self._facts()))
 
     def _facts(self) -> list[tuple[str, str]]:
-        runs, answers = self.store.read("select (select count(*) from runs), (select count(*) from samples where state = 'done')")[0]
+        runs, answers = results.sizes(self.store)
         held = f"{_text.count(runs, 'run')} and {_text.count(answers, 'answer')}"
         return [("file", str(self.path)), ("holds", held), ("answers from", repr(self.backend).strip("<>"))]
 
     # How a plan becomes a run
 
-    def _planned(self, templates: Any, grid: Any, **options: Any) -> Plan:
+    def _planned(self, templates: Any, grid: Any, *, cases: Any, repeats: int, generation: int) -> Plan:
         if not isinstance(templates, Plan):
             if grid is None:
                 msg = "give a plan, or templates and a grid: lab.run([terse], ParameterGrid(model=...), cases=cases)"
                 raise PlanError(msg)
-            return self.plan(templates, grid, **options)
-        if grid is not None or options != {"cases": None, "repeats": 1, "generation": 0}:
+            return self.plan(templates, grid, cases=cases, repeats=repeats, generation=generation)
+        if grid is not None or cases is not None or (repeats, generation) != (1, 0):
             msg = "a plan has its grid, cases, repeats and generation already; give them to lab.plan(...)"
             raise PlanError(msg)
         if templates.identity != self.backend.identity:
-            msg = f"this plan was made for {templates.identity}, and this lab asks {self.backend.identity}; make it anew with lab.plan(...)"
+            msg = (
+                f"this plan was made for {templates.identity}, and this lab asks {self.backend.identity};"
+                " make it anew with lab.plan(...)"
+            )
             raise PlanError(msg)
         return templates
 
     def _started(
         self, plan: Plan, *, name: str | None, note: str, concurrency: int | None, retry_failed: bool, on_error: OnError
     ) -> Run:
+        concurrency = self.backend.concurrency if concurrency is None else concurrency
+        _check_options(concurrency, on_error)
         name = name or plan.default_name
         found = results.run_of_plan(self.store, plan.key, name)
         states = results.sample_states(self.store, found.id) if found else {}
         todo = _todo(plan, states, retry_failed=retry_failed)
-        if found and not todo:
+        if found and not todo and self._is_final(found):
             self.last_run = Run(self.store, found.id)
             return self.last_run
+        self._make_ready(plan, asks=bool(todo) if found else self._lacks(plan))
+        run_id = self._registered(plan, found, name, note, is_whole=len(states) == len(plan))
+        self.last_run = Run(self.store, run_id)
+        stops = on_error == "stop"
+        return self._begun(self.last_run, plan, concurrency=concurrency, retry_failed=retry_failed, stops=stops)
+
+    def _is_final(self, found: RunRow) -> bool:
+        """Whether a run without anything left to ask says so; another run or kernel may have asked for the rest."""
+        return found.status == "done" or self.store.is_read_only
+
+    def _make_ready(self, plan: Plan, *, asks: bool) -> None:
+        """Raise when a plan cannot be answered from here; nothing has been written then."""
+        if self.store.read_only_because:
+            raise ReadOnlyError(self.store.read_only_because)
         if self.is_offline:
             self._check_held(plan)
-        elif self._lacks(plan):
+        elif asks:
             self.backend.start()
-        run_id = self._registered(plan, found, name, note)
-        self.last_run = Run(self.store, run_id)
-        return self._begun(self.last_run, plan, concurrency=concurrency, retry_failed=retry_failed, on_error=on_error)
 
     def _lacks(self, plan: Plan) -> bool:
         """Whether some answer of a plan is not in the file."""
@@ -310,44 +336,41 @@ class Lab:
         if not missing:
             return
         near = results.nearest(self.store, plan.request(missing[0]))
-        hint = f"the nearest is request {near.request_id}: {near.difference or 'another repeat'}" if near else "it holds none like it"
-        msg = f"offline: {self.path} lacks {_text.count(len(missing), 'answer')} of {len(plan):,}; first {plan[missing[0]]!r}: {hint}"
+        hint = "it holds none like it"
+        if near:
+            hint = f"the nearest is request {near.request_id}: {near.difference or 'another repeat'}"
+        lacks = f"lacks {_text.count(len(missing), 'answer')} of {len(plan):,}"
+        msg = f"offline: {self.path} {lacks}; first {plan[missing[0]]!r}: {hint}"
         raise OfflineError(msg, nearest=near.request_id if near else None, differs=near.fields if near else ())
 
-    def _registered(self, plan: Plan, found: RunRow | None, name: str, note: str) -> int:
+    def _registered(self, plan: Plan, found: RunRow | None, name: str, note: str, *, is_whole: bool) -> int:
         """Write the plan's rows, as far as they are not there yet, and return the run's id."""
-        now_s, info, software = time.time(), self.backend.info(), {**_software(), "note": note, "tags": "[]"}
-        write = self.store.write
-        if found is None:
-            run_id = write(
-                lambda c: ledger.add_run(c, plan, name=name, info=info, environment=software, now_s=now_s)
-            ).result()
-        else:
-            run_id = found.id
-        template_ids = write(lambda c: ledger.add_templates(c, plan.templates, now_s=now_s)).result()
-        case_ids = write(lambda c: ledger.add_cases(c, plan.cases)).result()
+        if found is not None and is_whole:
+            return found.id
+        now_s, write = time.time(), self.store.write
+        software = {**_software(), "note": note, "tags": "[]"}
+        add = partial(ledger.add_run, plan=plan, name=name, info=self.backend.info(), environment=software)
+        run_id = write(partial(add, now_s=now_s)).result()
+        template_ids = write(partial(ledger.add_templates, templates=plan.templates, now_s=now_s)).result()
+        case_ids = write(partial(ledger.add_cases, cases=plan.cases)).result()
         rows = ledger.PlanRows(run_id, template_ids, case_ids)
         for start in range(0, len(plan), TRIALS_A_WRITE):
             positions = range(start, min(start + TRIALS_A_WRITE, len(plan)))
-            write(lambda c, positions=positions: ledger.add_trials(c, plan, rows, positions)).result()  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            write(partial(ledger.add_trials, plan=plan, rows=rows, positions=positions)).result()
         return run_id
 
-    def _begun(self, run: Run, plan: Plan, *, concurrency: int | None, retry_failed: bool, on_error: OnError) -> Run:
+    def _begun(self, run: Run, plan: Plan, *, concurrency: int, retry_failed: bool, stops: bool) -> Run:
         states = results.sample_states(self.store, run.id)
         todo = _todo(plan, states, retry_failed=retry_failed)
         if not todo:
-            self.store.write(lambda c: ledger.complete_run(c, run.id, now_s=time.time())).result()
+            self.store.write(partial(ledger.complete_run, run_id=run.id, now_s=time.time())).result()
             return run
-        runner = Runner(
-            self.backend,
-            self.store,
-            concurrency=concurrency or self.backend.concurrency,
-            policy=self.policy,
-            stops_at_failure=on_error == "stop",
-        )
+        runner = Runner(self.backend, self.store, concurrency=concurrency, policy=self.policy, stops_at_failure=stops)
         runner.progress.total = len({sample_id for sample_id, _, _ in states.values()})
         runner.progress.answered_before = runner.progress.total - len(todo)
-        return began(run, runner, lambda: runner.execute(run.id, _jobs(plan, states, todo)), on_error=on_error)
+        self._live = [live for live in self._live if not live.is_ended]
+        self._live.append(began(run, runner, runner.execute(run.id, _jobs(plan, states, todo))))
+        return run
 
     def _explain(self, trial: Trial, plan: Plan) -> str:
         held = results.answered(self.store, [trial.request.sample_key], plan.generation)
@@ -359,7 +382,8 @@ class Lab:
         near = results.nearest(self.store, trial.request)
         if near is None:
             return f"{trial!r} is not answered: {self.path} holds no answer from POST /{trial.request.endpoint}"
-        why = near.difference or f"it was asked of another backend or generation, not of {plan.identity}, generation {plan.generation}"
+        here = f"{plan.identity}, generation {plan.generation}"
+        why = near.difference or f"it was asked of another backend or generation, not of {here}"
         return f"{trial!r} is not answered; the nearest answered request is {near.request_id}: {why}"
 
 
@@ -382,10 +406,11 @@ class Answer:
     def __init__(self, run: Run) -> None:
         row = run.frame().iloc[0]
         if row["status"] != "ok":
-            raise BackendError(f"no answer: {row['error'] or run.reason or row['status']}")
+            msg = f"no answer: {_text_or_none(row['error']) or run.reason or row['status']}"
+            raise BackendError(msg)
         self.run = run
-        self.text: str = row["output"] if isinstance(row["output"], str) else ""
-        self.finish_reason: str | None = row["finish_reason"]
+        self.text = _text_or_none(row["output"]) or ""
+        self.finish_reason = _text_or_none(row["finish_reason"])
         self.flags: str = row["flags"]
         self.request_id = int(row["request_id"])
 
@@ -396,15 +421,37 @@ class Answer:
         return _text.visible(self.text) + (f"\n[{self.flags}]" if self.flags else "")
 
 
+def _text_or_none(cell: Any) -> str | None:
+    """Return a cell's text; pandas holds a missing one as NaN."""
+    return cell if isinstance(cell, str) else None
+
+
+def _check_options(concurrency: int, on_error: str) -> None:
+    problems = []
+    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+        problems.append(f"concurrency={concurrency!r}: a whole number from 1 is needed")
+    if on_error not in get_args(OnError):
+        problems.append(f"on_error={on_error!r}: one of {', '.join(map(repr, get_args(OnError)))} is needed")
+    if problems:
+        raise PlanError(problems)
+
+
 def _todo(plan: Plan, states: Mapping[int, tuple[int, str, str | None]], *, retry_failed: bool) -> list[int]:
     """Return the positions to be asked, in sending order: those without an answer, one a sample."""
     found: dict[int, int] = {}
     for position in plan.sending_order():
         sample_id, state, failure = states.get(position, (-1 - position, "todo", None))
-        is_refused = state == "failed" and failure in {"request", "parameter", "model"} and not retry_failed
-        if state != "done" and not is_refused:
+        if state != "done" and (retry_failed or not _is_refused(state, failure)):
             found.setdefault(sample_id, position)
     return list(found.values())
+
+
+def _is_refused(state: str, failure: str | None) -> bool:
+    """Whether a sample's end was the request's own fault, so that asking again would end in the same way.
+
+    Those that were not asked since the model was seen to refuse their parameter are among them.
+    """
+    return (state == "failed" and failure == "request") or (state in {"failed", "stopped"} and failure == "parameter")
 
 
 def _jobs(plan: Plan, states: Mapping[int, tuple[int, str, str | None]], todo: Iterable[int]) -> Iterator[Job]:
@@ -413,12 +460,23 @@ def _jobs(plan: Plan, states: Mapping[int, tuple[int, str, str | None]], todo: I
         yield Job(states[position][0], plan.request(position), frozenset(cell.params))
 
 
-def _offline(store: Store, backend: Backend | None) -> OfflineBackend:
-    """Return the backend that stands for the one whose answers the file holds."""
+def _endpoint(address: Secret, key: Secret, client: AsyncOpenAI | None) -> HttpBackend:
+    """Return the backend for what was given, completed by the environment."""
+    if client is not None:
+        return HttpBackend(base_url=address, api_key=key, client=client)
+    settings = {name: Secret(value) for name, value in environment().items()}
+    return HttpBackend(
+        base_url=address or settings.get("OPENAI_BASE_URL"), api_key=key or settings.get("OPENAI_API_KEY")
+    )
+
+
+def _stand_in(store: Store, backend: Backend | None) -> OfflineBackend:
+    """Return the backend that stands for the one whose answers the file holds; the file is closed when none can."""
     if backend is not None:
         return OfflineBackend(backend.identity)
     held = results.identities(store)
     if len(held) != 1:
+        store.close()
         choice = "; name one with base_url= or backend=: " + ", ".join(held) if held else ": nothing was asked yet"
         msg = f"offline: {store.path} holds answers of {len(held)} backends{choice}"
         raise OfflineError(msg)
@@ -427,11 +485,21 @@ def _offline(store: Store, backend: Backend | None) -> OfflineBackend:
 
 def environment() -> dict[str, str]:
     """Return the settings of the endpoint: the environment's, else those of `.env` in this folder."""
+    names = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
+    in_file = _dotenv()
+    return {name: value for name in names if (value := os.environ.get(name, in_file.get(name)))}
+
+
+def _dotenv() -> dict[str, str | None]:
+    """Return what `.env` says. Errors are not chained: their frames hold the file's text."""
     from dotenv import dotenv_values  # noqa: PLC0415 - only where it is used
 
-    names = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
-    both = {**dotenv_values(".env"), **os.environ}
-    return {name: value for name in names if (value := both.get(name))}
+    try:
+        return dotenv_values(".env")
+    except (OSError, ValueError) as exc:
+        kind = type(exc).__name__
+    msg = f"{Path('.env').absolute()} cannot be read ({kind}); make it a text file in UTF-8, or remove it"
+    raise BackendError(msg)
 
 
 def _software() -> dict[str, Any]:
@@ -455,7 +523,7 @@ def _version(package: str) -> str:
 
 def _git_commit() -> str | None:
     with suppress(OSError, subprocess.SubprocessError):
-        found = subprocess.run(  # noqa: S603 - a constant command
+        found = subprocess.run(
             ["git", "rev-parse", "HEAD"],  # noqa: S607 - whichever git the user has
             capture_output=True,
             text=True,

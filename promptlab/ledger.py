@@ -80,11 +80,19 @@ on conflict (run_id, position) do nothing
 
 
 def add_run(
-    connection: sqlite3.Connection, plan: Plan, *, name: str, info: BackendInfo, environment: dict[str, Any], now_s: float
+    connection: sqlite3.Connection,
+    plan: Plan,
+    *,
+    name: str,
+    info: BackendInfo,
+    environment: dict[str, Any],
+    now_s: float,
 ) -> int:
     """Return the id of the run of a plan under a name, whose row is inserted unless another kernel was quicker."""
     found = connection.execute(_FIND_RUN, (plan.key, name)).fetchone()
-    return found[0] if found else _inserted(connection.execute(_ADD_RUN, _run_row(plan, name, info, environment, now_s)))
+    return (
+        found[0] if found else _inserted(connection.execute(_ADD_RUN, _run_row(plan, name, info, environment, now_s)))
+    )
 
 
 def _run_row(plan: Plan, name: str, info: BackendInfo, environment: dict[str, Any], now_s: float) -> dict[str, Any]:
@@ -209,8 +217,8 @@ def begin_attempt(
 ) -> Claim:
     """Lease a sample and note the attempt as sent; the commit comes before the request leaves.
 
-    `request_key` is of the request that is about to be sent. Requests that differ only in what their sample's key leaves
-    out (`user`, 1 for 1.0) share a sample, so the sample's row may so far name another one.
+    `request_key` is of the request that is about to be sent. Requests that differ only in what their sample's key
+    leaves out (`user`, 1 for 1.0) share a sample, so the sample's row may so far name another one.
     """
     state, holder, until = connection.execute(_SAMPLE, (sample_id,)).fetchone()
     if state == "done":
@@ -219,7 +227,7 @@ def begin_attempt(
         if until > now_s and _may_live(holder):
             return Claim("leased")
         connection.execute(_ABANDON, (sample_id,))
-    row = {
+    row: dict[str, Any] = {
         "run_id": run_id,
         "sample_id": sample_id,
         "request_key": request_key,

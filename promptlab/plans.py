@@ -1,13 +1,14 @@
 """Plans: the ordered trials of templates x settings x cases x repeats. A plan sends nothing.
 
-Trials are numbered in plan order: template, then setting, then case, then repeat, the last varying fastest. They are made
-when they are asked for, so a plan of 100,000 trials holds no more than its templates, cells and cases. They are sent in
-another order (`sending_order`): in blocks of cases across all settings, so that a run stopped early is balanced, and
-within a block prompt by prompt, so that a provider's prompt cache can help.
+Trials are numbered in plan order: template, then setting, then case, then repeat, the last varying fastest. They are
+made when they are asked for, so a plan of 100,000 trials holds no more than its templates, cells and cases. They are
+sent in another order (`sending_order`): in blocks of cases across all settings, so that a run stopped early is
+balanced, and within a block prompt by prompt, so that a provider's prompt cache can help.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from promptlab import _text, requests
 from promptlab._json import canonical, compact, digest
 from promptlab.cases import Case, Cases
 from promptlab.errors import PlanError, TemplateError
-from promptlab.grids import Cell, ParameterGrid
+from promptlab.grids import CHAT_ONLY, TEXT_ONLY, Cell, ParameterGrid
 from promptlab.requests import Request
 from promptlab.templates import PromptTemplate
 
@@ -29,7 +30,6 @@ CASES_IN_BLOCK = 8  # enough for a prompt cache to warm up, few enough for balan
 REASONING_MODELS = re.compile(r"(?:.*/)?(?:o\d|gpt-[5-9])(?![^-.]).*")
 SAMPLING = ("temperature", "top_p", "logprobs", "top_logprobs")
 
-_PROBLEM_LIMIT = 20  # more would hide the first ones
 _PREVIEW_CHARS = 2_000
 
 
@@ -91,8 +91,8 @@ class Plan:
         return digest(
             {
                 "templates": [[template.name, template.key] for template in self.templates],
-                "cells": [[dict(cell), sorted(cell.variable_names)] for cell in self.grid],
-                "cases": list(self.cases),
+                "cells": [[cell.params, _exact(cell.variables)] for cell in self.grid],
+                "cases": [_exact(case) for case in self.cases],
                 "repeats": self.repeats,
                 "generation": self.generation,
                 "backend": self.identity,
@@ -101,7 +101,7 @@ class Plan:
 
     @cached_property
     def measured(self) -> tuple[list[str], list[int]]:
-        """The sample key and the prompt's size in bytes of each template x setting x case; position // repeats finds it."""
+        """The sample key and the prompt's bytes of each template x setting x case; position // repeats finds them."""
         found = (self.request(position) for position in range(0, len(self), self.repeats))
         pairs = [(request.sample_key, len(request.text.encode(errors="replace"))) for request in found]
         return [key for key, _ in pairs], [size for _, size in pairs]
@@ -142,14 +142,14 @@ class Plan:
     def preview(self, n: int = 3) -> Preview:
         """Return the first n different requests as they would be sent: rendered messages and exact bodies."""
         found: dict[str, Trial] = {}
-        for trial in self:
-            found.setdefault(trial.request.key, trial)
-            if len(found) == n:
+        for position in range(0, len(self), self.repeats):
+            if len(found) >= n:
                 break
+            found.setdefault(self.request(position).key, self[position])
         return Preview(tuple(found.values()))
 
     def explain(self, trial: int | Trial) -> str:
-        """Say whether a trial is answered in the file, and if not, in what it differs from the nearest stored request."""
+        """Say whether a trial is answered in the file, and if not, how it differs from the nearest stored request."""
         if self.explainer is None:
             msg = "this plan was made without a file; use lab.plan(...)"
             raise PlanError(msg)
@@ -186,7 +186,8 @@ class Plan:
 
     def _facts(self) -> list[tuple[str, str]]:
         varying = ", ".join(f"{name} x {len(_distinct(self.grid, name))}" for name in self.grid.varying)
-        facts = [("templates", ", ".join(t.name for t in self.templates)), ("varying", varying or "nothing in the grid")]
+        names = ", ".join(template.name for template in self.templates)
+        facts = [("templates", names), ("varying", varying or "nothing in the grid")]
         return facts + (_estimate_facts(self.estimate) if self.estimate else [])
 
     @cached_property
@@ -197,7 +198,7 @@ class Plan:
         @lru_cache(maxsize=1)
         def request(template: int, cell: int, case: int) -> Request:
             found = self.grid[cell]
-            messages = rendered(template, case, canonical(found.variables))
+            messages = rendered(template, case, compact(found.variables))
             return requests.build(messages, found.params, identity=self.identity)
 
         return request
@@ -219,21 +220,26 @@ class Preview:
         return self.trials[place].request
 
     def __repr__(self) -> str:
-        return "\n\n".join(f"{trial!r}\nPOST /{trial.request.endpoint}\n{_pretty(trial.request.body)}" for trial in self.trials)
+        shown = [(repr(trial), f"POST /{trial.request.endpoint}", _pretty(trial.request.body)) for trial in self.trials]
+        return "\n\n".join(map("\n".join, shown))
 
     def _repr_html_(self) -> str:
         return "".join(_preview_card(trial) for trial in self.trials)
 
 
 def validated(
-    templates: Sequence[PromptTemplate], grid: ParameterGrid, cases: Cases, *, repeats: int, generation: int, identity: str
+    templates: Sequence[PromptTemplate],
+    grid: ParameterGrid,
+    cases: Cases,
+    *,
+    repeats: int,
+    generation: int,
+    identity: str,
 ) -> Plan:
     """Return the plan, or raise `PlanError` with everything that would be wrong in it."""
     plan = Plan(tuple(templates), grid, cases, repeats, generation, identity)
-    problems = list(_problems(plan)) or list(_render_problems(plan))
-    if problems:
-        more = len(problems) - _PROBLEM_LIMIT
-        raise PlanError([*problems[:_PROBLEM_LIMIT], *([f"and {more} more"] if more > 0 else [])])
+    if problems := [*_problems(plan), *_render_problems(plan)]:
+        raise PlanError(problems)
     return plan
 
 
@@ -251,6 +257,7 @@ def _problems(plan: Plan) -> Iterator[str]:
     if isinstance(plan.generation, bool) or not isinstance(plan.generation, int) or plan.generation < 0:
         yield f"generation={plan.generation!r}: a whole number from 0 is needed"
     yield from _grid_problems(plan)
+    yield from _endpoint_problems(plan)
     yield from _column_problems(plan)
 
 
@@ -261,26 +268,40 @@ def _grid_problems(plan: Plan) -> Iterator[str]:
         yield "the grid has equal settings; remove one (to ask several times, use repeats=)"
 
 
+def _endpoint_problems(plan: Plan) -> Iterator[str]:
+    asked = dict.fromkeys(name for cell in plan.grid for name in cell.params if name not in cell.extra_names)
+    for template in plan.templates:
+        kind, refused = ("plain text", CHAT_ONLY) if template.is_text else ("messages", TEXT_ONLY)
+        for name in asked:
+            if name in refused:
+                yield f"template {template.name!r} is {kind}, whose endpoint takes no {name}; use a grid of its own"
+
+
 def _column_problems(plan: Plan) -> Iterator[str]:
-    swept = {name for cell in plan.grid for name in cell.variable_names}
+    swept = _swept(plan)
     for name in sorted(swept & set(plan.cases.columns)):
         yield f"{name!r} is both a column of the cases and a variable of the grid; rename one"
     used = {name for template in plan.templates for name in template.variables}
     for name in sorted(swept - used):
         yield f"no template has a slot {{{{ {name} }}}}, which the grid sweeps"
-    for template in plan.templates:
+    for template in plan.templates if len(plan.cases) else ():
         yield from template.missing([*plan.cases.columns, *sorted(swept)])
 
 
 def _render_problems(plan: Plan) -> Iterator[str]:
-    variables = list(_distinct_texts(canonical(cell.variables) for cell in plan.grid))
-    for template in range(len(plan.templates)):
-        for case in range(len(plan.cases)):
-            for values in variables:
-                try:
-                    plan._rendered(template, case, values)  # noqa: SLF001 - this module's own
-                except TemplateError as exc:
-                    yield f"case {case}: {exc}"
+    """Yield what goes wrong in rendering, but for variables that are missing in every case: they are told once."""
+    known = [*plan.cases.columns, *_swept(plan)]
+    variables = list(dict.fromkeys(compact(cell.variables) for cell in plan.grid))
+    whole = [place for place, template in enumerate(plan.templates) if not template.missing(known)]
+    for template, case, values in itertools.product(whole, range(len(plan.cases)), variables):
+        try:
+            plan._rendered(template, case, values)  # noqa: SLF001 - this module's own
+        except TemplateError as exc:
+            yield f"case {case}: {exc}"
+
+
+def _swept(plan: Plan) -> set[str]:
+    return {name for cell in plan.grid for name in cell.variable_names}
 
 
 def _warnings(plan: Plan) -> Iterator[str]:
@@ -289,6 +310,8 @@ def _warnings(plan: Plan) -> Iterator[str]:
     yield from plan.grid.warnings
     if plan.repeats > 1 and any(cell.get("seed") is not None for cell in plan.grid):
         yield "repeats with a fixed seed: a server that honours the seed gives the same answer each time"
+    if len(plan.cases) > 1 and any(cell.get("seed") is not None and cell.get("temperature") != 0 for cell in plan.grid):
+        yield "one seed for all cases: the same draw decides every answer, so that sampling noise does not average out"
     yield from _refusals(plan.grid)
     yield from plan.learned
 
@@ -296,7 +319,7 @@ def _warnings(plan: Plan) -> Iterator[str]:
 def _refusals(grid: ParameterGrid) -> Iterator[str]:
     refused: dict[str, set[str]] = {}
     for cell in grid:
-        if REASONING_MODELS.fullmatch(str(cell["model"])) and cell.get("reasoning_effort") != "none":
+        if REASONING_MODELS.fullmatch(str(cell.get("model"))) and cell.get("reasoning_effort") != "none":
             refused.setdefault(cell["model"], set()).update(name for name in SAMPLING if cell.get(name) is not None)
     for model, names in refused.items():
         if names:
@@ -307,8 +330,9 @@ def _distinct(grid: ParameterGrid, name: str | None = None) -> set[str]:
     return {canonical(dict(cell) if name is None else cell.get(name)) for cell in grid}
 
 
-def _distinct_texts(texts: Iterator[str]) -> Iterator[str]:
-    return iter(dict.fromkeys(texts))
+def _exact(values: Mapping[str, Any]) -> str:
+    """Return template values as one text; 1 and 1.0 differ in it, as they do in a prompt."""
+    return compact(dict(sorted(values.items())))
 
 
 def _estimate_facts(estimate: Estimate) -> list[tuple[str, str]]:
@@ -355,5 +379,6 @@ def _preview_card(trial: Trial) -> str:
 
 
 def _message_text(message: Mapping[str, Any]) -> str:
-    content = message.get("content")
-    return content if isinstance(content, str) else compact(content)
+    """Return what a message says: its text, or as JSON whatever else it holds."""
+    rest = {name: value for name, value in message.items() if name != "role"}
+    return rest["content"] if list(rest) == ["content"] and isinstance(rest["content"], str) else compact(rest)

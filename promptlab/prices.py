@@ -14,8 +14,8 @@ from promptlab.attempts import Usage
 def cost_usd(model: str, usage: Usage, *, base_url: str | None) -> float | None:
     """Return the price in USD of one reply by a model at a base URL, or None when it is not known.
 
-    Prices are those of `genai-prices` (its bundled table: nothing is fetched). A model at an address that the table does
-    not know has no price, even when a model of that name is sold elsewhere.
+    Prices are those of `genai-prices` (its bundled table: nothing is fetched). A model at an address that the table
+    does not know has no price, even when a model of that name is sold elsewhere.
     """
     if usage.prompt_tokens is None or usage.completion_tokens is None:
         return None
@@ -27,19 +27,19 @@ def price(model: str, prompt: int, completion: int, *, cached: int = 0, base_url
     """Return the price in USD of a number of tokens, or None when it is not known."""
     if not _is_priced(model, base_url):
         return None
-    from genai_prices import Usage as Counts, calc_price  # noqa: PLC0415 - costs 0.2 s, so only where it is used
+    import genai_prices  # noqa: PLC0415 - costs 0.2 s, so only where it is used
 
-    counts = Counts(input_tokens=prompt, output_tokens=completion, cache_read_tokens=min(cached, prompt))
-    return float(calc_price(counts, model, **_where(base_url)).total_price)
+    counts = genai_prices.Usage(input_tokens=prompt, output_tokens=completion, cache_read_tokens=min(cached, prompt))
+    return float(genai_prices.calc_price(counts, model, **_where(base_url)).total_price)
 
 
 @lru_cache(maxsize=1024)
 def _is_priced(model: str, base_url: str | None) -> bool:
     """Whether the table has the model; remembered, since a look-up that fails walks the whole table."""
-    from genai_prices import Usage as Counts, calc_price  # noqa: PLC0415 - see price
+    import genai_prices  # noqa: PLC0415 - see price
 
     try:
-        calc_price(Counts(input_tokens=1, output_tokens=1), model, **_where(base_url))
+        genai_prices.calc_price(genai_prices.Usage(input_tokens=1, output_tokens=1), model, **_where(base_url))
     except LookupError:
         return False
     return True

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import shlex
-import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from promptlab import _text, diffs
@@ -19,6 +20,8 @@ from promptlab.requests import Request
 from promptlab.store import Store
 
 if TYPE_CHECKING:
+    import sqlite3
+
     import pandas as pd
 
 #: The columns of `run.frame()`, in order; the case's columns and the varying parameters stand where the dots are.
@@ -51,7 +54,10 @@ COLUMNS: Mapping[str, str] = {
 }
 
 _STATUS = {"done": "ok", "leased": "running"}
-_INTEGERS = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "total_tokens", "output_id", "attempt_id")
+_COUNTED = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "total_tokens")
+_DTYPES = dict.fromkeys((*_COUNTED, "output_id", "attempt_id"), "Int64") | dict.fromkeys(
+    ("cost_usd", "latency_ms"), "float64"
+)
 
 
 # Runs
@@ -85,12 +91,22 @@ def run_row(store: Store, run_id: int) -> RunRow:
 
 
 def find_run(store: Store, name: str | int) -> RunRow:
-    """Return the run of an id, a uid or a name (the newest of that name); raise `NotFoundError` with the nearest names."""
-    by_id = f"{_RUN} where id = :name" if isinstance(name, int) else f"{_RUN} where name = :name or uid = :name order by id desc"
-    if rows := store.read(by_id, {"name": name}):
+    """Return the run of an id, a uid or a name (the newest of that name).
+
+    Raises
+    ------
+    NotFoundError
+        With the names of the newest runs.
+    """
+    if isinstance(name, Integral):  # also numpy's, as a frame hands them out
+        rows = store.read(f"{_RUN} where id = ?", (int(name),))
+    else:
+        rows = store.read(f"{_RUN} where name = :name or uid = :name order by id desc limit 1", {"name": name})
+    if rows:
         return _run_row(rows[0])
-    names = [row[0] for row in store.read("select distinct name from runs order by id desc limit 5")]
-    msg = f"no run {name!r} in {store.path}; {'the newest are ' + ', '.join(map(repr, names)) if names else 'it holds none yet'}"
+    names = [repr(row[0]) for row in store.read("select name from runs group by name order by max(id) desc limit 5")]
+    newest = f"the newest are {', '.join(names)}" if names else "it holds none yet"
+    msg = f"no run {name!r} in {store.path}; {newest}"
     raise NotFoundError(msg)
 
 
@@ -113,8 +129,11 @@ spent as (
   select run_id, count(*) as attempts, sum(prompt_tokens) as prompt_tokens, sum(completion_tokens) as completion_tokens,
     case when sum(cost_usd) > 0 or sum(cost_usd is null) = 0 then sum(cost_usd) end as cost_usd
   from attempts group by run_id)
-select runs.id, name, status, created_at, trials, ok, failed, reused, coalesce(attempts, 0) as attempts, prompt_tokens,
-  completion_tokens, cost_usd, plan, backend, note
+select runs.id, name, status, created_at, coalesce(trials, 0) as trials, coalesce(ok, 0) as ok,
+  coalesce(failed, 0) as failed, coalesce(reused, 0) as reused, coalesce(attempts, 0) as attempts,
+  iif(attempts is null, 0, prompt_tokens) as prompt_tokens,
+  iif(attempts is null, 0, completion_tokens) as completion_tokens, iif(attempts is null, 0.0, cost_usd) as cost_usd,
+  plan, note
 from runs left join counted on counted.run_id = runs.id left join spent on spent.run_id = runs.id
 where archived = 0 order by runs.id
 """
@@ -126,7 +145,8 @@ def runs_frame(store: Store) -> pd.DataFrame:
 
     rows = [_run_summary(dict(row)) for row in store.read(_RUNS)]
     names = ["id", "name", "status", "created_at", "templates", "models", "trials", "ok", "failed", "reused"]
-    return pd.DataFrame(rows, columns=[*names, "attempts", "prompt_tokens", "completion_tokens", "cost_usd", "note"])
+    table = pd.DataFrame(rows, columns=[*names, "attempts", "prompt_tokens", "completion_tokens", "cost_usd", "note"])
+    return table.astype({"prompt_tokens": "Int64", "completion_tokens": "Int64", "cost_usd": "float64"})
 
 
 def _run_summary(row: dict[str, Any]) -> dict[str, Any]:
@@ -134,6 +154,15 @@ def _run_summary(row: dict[str, Any]) -> dict[str, Any]:
     models = dict.fromkeys(str(cell.get("model")) for cell in plan["cells"])
     names = dict.fromkeys(name for name, _ in plan["templates"])
     return {**row, "templates": ", ".join(names), "models": ", ".join(models)}
+
+
+_SIZES = "select (select count(*) from runs), (select count(*) from samples where state = 'done')"
+
+
+def sizes(store: Store) -> tuple[int, int]:
+    """Return how many runs and how many answers the file holds."""
+    runs, answers = store.read(_SIZES)[0]
+    return runs, answers
 
 
 # Trials
@@ -174,7 +203,9 @@ def _case_columns(inputs: Iterable[str], run: RunRow) -> dict[str, list[Any]]:
     parsed: dict[str, dict[str, Any]] = {}
     cases = [parsed.setdefault(text, json.loads(text)) if text not in parsed else parsed[text] for text in inputs]
     taken = {*COLUMNS, *(name for cell in run.plan["cells"] for name in cell)}
-    return {f"case.{name}" if name in taken else name: [case.get(name) for case in cases] for name in run.plan["columns"]}
+    return {
+        f"case.{name}" if name in taken else name: [case.get(name) for case in cases] for name in run.plan["columns"]
+    }
 
 
 def _varying_columns(params: Iterable[str], run: RunRow) -> dict[str, list[Any]]:
@@ -190,7 +221,7 @@ def varying(cells: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _groupable(value: Any) -> Any:
-    """Lists and dicts cannot be grouped by; their JSON text can."""
+    """Return a value that can be grouped by: of lists and dicts, which cannot, the JSON text."""
     return compact(value) if isinstance(value, list | dict) else value
 
 
@@ -198,7 +229,7 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
     table["status"] = table["status"].replace(_STATUS)
     table["flags"] = [", ".join(json.loads(flags)) if isinstance(flags, str) else "" for flags in table["flags"]]
     table["reused"] = table["reused"].astype(bool)
-    return table.astype({name: "Int64" for name in _INTEGERS} | {"cost_usd": "float64", "latency_ms": "float64"})
+    return table.astype(_DTYPES)
 
 
 _PENDING = """
@@ -216,7 +247,6 @@ _COUNTS = """
 select samples.state, count(*) from trials join samples on samples.id = trials.sample_id
 where run_id = ? group by samples.state
 """
-_REUSED = "select count(*) from trials where run_id = ? and reused = 1"
 _ERRORS = """
 select samples.reason, count(*) as number from trials join samples on samples.id = trials.sample_id
 where run_id = ? and samples.reason is not null group by samples.reason order by number desc, samples.reason limit 5
@@ -228,11 +258,6 @@ def counts(store: Store, run_id: int) -> dict[str, int]:
     found = {row[0]: row[1] for row in store.read(_COUNTS, (run_id,))}
     order = ("done", "failed", "stopped", "leased", "todo")
     return {_STATUS.get(state, state): found[state] for state in order if state in found}
-
-
-def reused(store: Store, run_id: int) -> int:
-    """Return how many trials took an answer that was there already."""
-    return int(store.read(_REUSED, (run_id,))[0][0])
 
 
 def error_counts(store: Store, run_id: int) -> list[tuple[str, int]]:
@@ -265,7 +290,8 @@ _SPENDING = """
 select count(*) as attempts, coalesce(sum(prompt_tokens), 0) as prompt_tokens,
   coalesce(sum(cached_tokens), 0) as cached_tokens, coalesce(sum(completion_tokens), 0) as completion_tokens,
   coalesce(sum(reasoning_tokens), 0) as reasoning_tokens,
-  case when count(*) = 0 then 0.0 when sum(cost_usd) > 0 or sum(cost_usd is null) = 0 then sum(cost_usd) end as cost_usd,
+  case when count(*) = 0 then 0.0 when sum(cost_usd) > 0 or sum(cost_usd is null) = 0 then sum(cost_usd) end
+    as cost_usd,
   coalesce(sum(state in ('unknown', 'sent')), 0) as unknown,
   coalesce(sum(cost_usd is null and state not in ('unknown', 'sent')), 0) as unpriced
 from attempts where run_id = ?
@@ -319,7 +345,8 @@ class Nearest:
 def nearest(store: Store, request: Request) -> Nearest | None:
     """Return the answered request that differs in the fewest fields, or None when there is none at that endpoint."""
     asked = json.loads(request.body)
-    rows = store.read(_SAME_TEXT, (request.endpoint, request.text)) or store.read(_SAME_MODEL, (request.endpoint, request.model))
+    rows = store.read(_SAME_TEXT, (request.endpoint, request.text))
+    rows = rows or store.read(_SAME_MODEL, (request.endpoint, request.model))
     bodies = [(row[0], json.loads(row[1])) for row in rows]
     if not bodies:
         return None
@@ -340,37 +367,42 @@ class ModelFacts:
 
 
 _FACTS = """
-select sum(a.prompt_tokens) * 1.0 / nullif(sum(length(cast(r.text as blob))), 0), avg(a.completion_tokens), avg(a.latency_ms)
+select sum(a.prompt_tokens) * 1.0 / nullif(sum(length(cast(r.text as blob))), 0), avg(a.completion_tokens),
+  avg(a.latency_ms)
 from (
   select attempts.request_id, attempts.prompt_tokens, attempts.completion_tokens, attempts.latency_ms
   from attempts join requests on requests.id = attempts.request_id
-  join samples on samples.request_id = requests.id
-  where requests.model = ? and samples.backend = ? and attempts.state = 'ok' and attempts.prompt_tokens is not null
+  where requests.model = ? and attempts.state = 'ok' and attempts.prompt_tokens is not null and exists (
+    select 1 from attempt_samples join samples on samples.id = sample_id
+    where attempt_id = attempts.id and samples.backend = ?)
   order by attempts.id desc limit 500) as a
 join requests as r on r.id = a.request_id
 """
 _REFUSALS = """
-select distinct requests.model, error_param from attempts join requests on requests.id = attempts.request_id
-join runs on runs.id = attempts.run_id
-where http_status = 400 and error_param is not null and error_code in ('unsupported_parameter', 'unsupported_value', 'unknown_parameter')
+select distinct requests.model, error_param from attempts
+join requests on requests.id = attempts.request_id
+join attempt_samples on attempt_samples.attempt_id = attempts.id join samples on samples.id = attempt_samples.sample_id
+where http_status = 400 and error_param is not null
+  and error_code in ('unsupported_parameter', 'unsupported_value', 'unknown_parameter') and samples.backend = ?
 """
 
 
 def model_facts(store: Store, model: str, identity: str) -> ModelFacts:
-    """Return what the newest 500 answers of a model say."""
+    """Return what the newest 500 answers of a model at one backend say."""
     return ModelFacts(*store.read(_FACTS, (model, identity))[0])
 
 
-def refusals(store: Store) -> set[tuple[str, str]]:
-    """Return the (model, parameter) pairs that servers were seen to refuse."""
-    return {(row[0], row[1]) for row in store.read(_REFUSALS)}
+def refusals(store: Store, identity: str) -> set[tuple[str, str]]:
+    """Return the (model, parameter) pairs that a backend was seen to refuse."""
+    return {(row[0], row[1]) for row in store.read(_REFUSALS, (identity,))}
 
 
 # One logged exchange
 
 _LOGGED = "select id, endpoint, model, body, text from requests where id = ?"
 _ATTEMPTS_OF = """
-select attempts.*, runs.base_url from attempts join runs on runs.id = attempts.run_id where request_id = ? order by attempts.id
+select attempts.*, runs.base_url from attempts join runs on runs.id = attempts.run_id
+where request_id = ? order by attempts.id
 """
 
 
@@ -412,7 +444,7 @@ class LoggedRequest:
     def as_curl(self) -> str:
         """Return a shell command that sends the same request; the key is read from `$OPENAI_API_KEY`."""
         base = (self.answer or {}).get("base_url")
-        address = shlex.quote(f"{base}/{self.endpoint}") if base else f'"$OPENAI_BASE_URL"/{self.endpoint}'
+        address = shlex.quote(f"{base}/{self.endpoint}") if base else f'"$OPENAI_BASE_URL/{self.endpoint}"'
         lines = [f"curl {address}", '-H "Authorization: Bearer $OPENAI_API_KEY"', "-H 'Content-Type: application/json'"]
         return " \\\n  ".join([*lines, f"--data-raw {shlex.quote(self.body)}"])
 
@@ -433,26 +465,27 @@ _ATTEMPT_HEAD = ("attempt", "state", "HTTP", "sent at", "latency", "tokens", "er
 
 def logged_request(store: Store, request_id: int) -> LoggedRequest:
     """Return one logged request; raise `NotFoundError` when there is none of that id."""
-    rows = store.read(_LOGGED, (request_id,))
+    rows = store.read(_LOGGED, (int(request_id),))  # a frame hands out numpy's integers
     if not rows:
         msg = f"no request {request_id!r} in {store.path}; the column request_id of run.frame() has the ids"
         raise NotFoundError(msg)
-    return LoggedRequest(**dict(rows[0]), attempts=tuple(dict(row) for row in store.read(_ATTEMPTS_OF, (request_id,))))
+    attempts = tuple(dict(row) for row in store.read(_ATTEMPTS_OF, (rows[0]["id"],)))
+    return LoggedRequest(**dict(rows[0]), attempts=attempts)
 
 
 def _attempt_facts(attempt: Mapping[str, Any]) -> tuple[Any, ...]:
-    latency = None if attempt["latency_ms"] is None else attempt["latency_ms"] / 1000
-    tokens = f"{attempt['prompt_tokens']} + {attempt['completion_tokens']}" if attempt["total_tokens"] is not None else ""
+    latency = "" if attempt["latency_ms"] is None else _text.duration(attempt["latency_ms"] / 1000)
+    counts = (attempt["prompt_tokens"], attempt["completion_tokens"])
+    tokens = "" if counts == (None, None) else " + ".join("?" if count is None else str(count) for count in counts)
     error = _text.clipped(attempt["error_message"] or "", 80)
-    return (attempt["id"], attempt["state"], attempt["http_status"] or "", attempt["sent_at"], _text.duration(latency), tokens, error)
+    status = attempt["http_status"] or ""
+    return (attempt["id"], attempt["state"], status, attempt["sent_at"], latency, tokens, error)
 
 
 def _pretty(content: str | bytes) -> str:
     text = content if isinstance(content, str) else content.decode(errors="replace")
-    try:
+    with suppress(ValueError, RecursionError):
         text = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
-    except ValueError:
-        pass
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}… (.body and .response have all of it)"
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 from promptlab.attempts import Failure, Outcome
 
 #: throttle: too fast. account: nobody will be answered. model: this model will not answer. parameter: not with this
-#: parameter. request: this request will not be answered. transient: surely unpaid. unknown: maybe paid. bad_reply: paid.
+#: parameter. request: not this request. transient: surely unpaid. unknown: maybe paid. bad_reply: paid, and no answer.
 Kind = Literal["throttle", "account", "model", "parameter", "request", "transient", "unknown", "bad_reply"]
 
 #: What a decision to stop applies to.

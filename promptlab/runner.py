@@ -13,10 +13,11 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, TypeVar
 
 from promptlab import ledger
-from promptlab.attempts import Failure, Outcome, from_reply, from_send_error
+from promptlab.attempts import Failure, Outcome, from_reply, from_send_error, redact
 from promptlab.backends._base import Backend, SendError
 from promptlab.errors import PromptlabError, StoreError
 from promptlab.prices import cost_usd
@@ -173,26 +174,22 @@ class Runner:
 
     async def execute(self, run_id: int, jobs: Iterable[Job]) -> None:
         """Answer the jobs of a run, and keep its own row true to how that begins and ends."""
-        await self._noted(lambda connection: ledger.start_run(connection, run_id, now_s=self.clock.wall_s()))
+        await self._noted(partial(ledger.start_run, run_id=run_id, now_s=self.clock.wall_s()))
         status, reason = "failed", "the run was cut off"
         try:
             await self.arun(run_id, jobs)
             is_cut = self._is_cut or self.stops.run
             status, reason = ("stopped", self.stops.run or self._why_stopped()) if is_cut else ("done", "")
         except Exception as exc:
-            reason = f"{type(exc).__name__}: {exc}"
+            reason = self._redacted(f"{type(exc).__name__}: {exc}")
             raise
         finally:
             with contextlib.suppress(StoreError):  # a store that cannot be written has been reported already
                 await self._finish(run_id, status, reason or None)
 
     async def _finish(self, run_id: int, status: str, reason: str | None) -> None:
-        owner, now_s = self.owner, self.clock.wall_s()
-        await self._noted(
-            lambda connection: ledger.finish_run(
-                connection, run_id, status=status, reason=reason, owner=owner, now_s=now_s
-            )
-        )
+        finish = partial(ledger.finish_run, run_id=run_id, status=status, reason=reason)
+        await self._noted(partial(finish, owner=self.owner, now_s=self.clock.wall_s()))
 
     async def arun(self, run_id: int, jobs: Iterable[Job]) -> None:
         """Answer every job; the store tells what became of each."""
@@ -239,12 +236,13 @@ class Runner:
             if claim.state == "leased":
                 await self.clock.wait(self._stopping, POLL_S)
             elif self._is_barred(job):
-                await self._noted(lambda connection, claim=claim: ledger.withdraw_attempt(connection, claim))
+                await self._noted(partial(ledger.withdraw_attempt, claim=claim))
             else:
                 retry, history = await self._attempt(job, claim, history)
                 if retry is None:
                     return True
-                await self._back_off(retry)
+                if not retry.for_all:
+                    await self.clock.wait(self._stopping, retry.wait_s)
         return False
 
     def _is_barred(self, job: Job) -> bool:
@@ -262,6 +260,7 @@ class Runner:
         history = history.after(classify(outcome))
         decision = decide(outcome, history, self.policy, now_s=self.clock.monotonic_s(), random=self.clock.random)
         if isinstance(decision, Retry):
+            self._shut_gate(decision)  # at once: while the outcome is being written others would go on sending
             settled: Literal["todo"] | None = "todo" if self.is_stopping else None
             await self._store(job, claim, outcome, latency_ms, settled=settled)
             return decision, history
@@ -282,7 +281,8 @@ class Runner:
         except SendError as exc:
             return from_send_error(exc, secrets=self.backend.secrets)
         except asyncio.CancelledError:
-            cut = SendError("cancelled", "the run was aborted before an answer came; it may have been billed", maybe_paid=True)
+            told_cut = "the run was aborted before an answer came; it may have been billed"
+            cut = SendError("cancelled", told_cut, maybe_paid=True)
             await self._store(job, claim, from_send_error(cut), None, settled="todo")
             raise
         except PromptlabError as exc:  # the backend itself is not to be had: nothing was sent
@@ -293,9 +293,8 @@ class Runner:
             self.progress.in_flight -= 1
 
     async def _claim(self, run_id: int, job: Job) -> ledger.Claim:
-        who = {"run_id": run_id, "sample_id": job.sample_id, "request_key": job.request.key, "owner": self.owner}
-        now_s = self.clock.wall_s()
-        return await self._noted(lambda connection: ledger.begin_attempt(connection, **who, now_s=now_s))
+        claim = partial(ledger.begin_attempt, run_id=run_id, sample_id=job.sample_id, request_key=job.request.key)
+        return await self._noted(partial(claim, owner=self.owner, now_s=self.clock.wall_s()))
 
     async def _store(
         self,
@@ -317,7 +316,7 @@ class Runner:
             failure=None if outcome.state == "ok" else classify(outcome),
             reason=None if outcome.state == "ok" else told(outcome),
         )
-        await self._noted(lambda connection: ledger.finish_attempt(connection, finish, now_s=self.clock.wall_s()))
+        await self._noted(partial(ledger.finish_attempt, finish=finish, now_s=self.clock.wall_s()))
         self._count(finish)
 
     def _cost_usd(self, job: Job, outcome: Outcome) -> float | None:
@@ -339,27 +338,27 @@ class Runner:
         progress.last_error = finish.reason or progress.last_error
 
     async def _give_up(self, sample_ids: list[int], failure: str, reason: str) -> None:
-        await self._noted(
-            lambda connection: ledger.stop_samples(connection, sample_ids, failure=failure, reason=reason, owner=self.owner)
-        )
+        stop = partial(ledger.stop_samples, sample_ids=sample_ids, failure=failure, reason=reason, owner=self.owner)
+        await self._noted(stop)
         self.progress.stopped += len(sample_ids)
 
-    async def _back_off(self, retry: Retry) -> None:
+    def _shut_gate(self, retry: Retry) -> None:
         if retry.for_all:
             self._gate_opens_s = max(self._gate_opens_s, self.clock.monotonic_s() + retry.wait_s)
-        else:
-            await self.clock.wait(self._stopping, retry.wait_s)
 
     async def _renew_leases(self) -> None:
         while True:
             await self.clock.wait(self._never, ledger.RENEW_EVERY_S)
-            now_s = self.clock.wall_s()
             with contextlib.suppress(StoreError):  # a missed renewal costs nothing; the lease lasts four of them
-                await self._noted(lambda connection, now_s=now_s: ledger.renew_leases(connection, self.owner, now_s=now_s))
+                await self._noted(partial(ledger.renew_leases, owner=self.owner, now_s=self.clock.wall_s()))
 
     async def _noted(self, operation: Operation[T]) -> T:
         """Have the store write, and wait for its commit; an abort does not keep it from being written."""
         return await asyncio.shield(asyncio.wrap_future(self.store.write(operation)))
+
+    def _redacted(self, text: str) -> str:
+        clean, _ = redact(text.encode(errors="replace"), self.backend.secrets, key_like=True)
+        return clean.decode(errors="replace")
 
     def _why_stopped(self) -> str:
         return f"stopped at its first failed trial: {self.failure}" if self.failure else "stopped by its user"

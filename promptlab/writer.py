@@ -194,7 +194,7 @@ class _Session:
             return 0
 
     def _fold(self) -> None:
-        """Fold the log into the file. TRUNCATE holds the write lock meanwhile; a reader in the way is not waited for."""
+        """Fold the log into the file. TRUNCATE holds the write lock meanwhile; a reader in the way is not awaited."""
         patience_ms = self._connection.execute("pragma busy_timeout").fetchone()[0]
         self._connection.execute("pragma busy_timeout = 0")
         with suppress(sqlite3.Error):  # a reader is in the way, or the disk is full: the next one will do it

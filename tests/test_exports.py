@@ -9,7 +9,9 @@ import pytest
 from promptlab import PromptlabError
 from promptlab.exports import export, write
 
-FRAME = pd.DataFrame({"output": ["=1+1", "plain", None, "-5"], "cost_usd": [-1.0, 2.0, None, 0.5], "reused": [True] * 4})
+FRAME = pd.DataFrame(
+    {"output": ["=1+1", "plain", None, "-5"], "cost_usd": [-1.0, 2.0, None, 0.5], "reused": [True] * 4}
+)
 
 
 def test_csv_disarms_formulas_and_leaves_numbers_alone():
@@ -33,7 +35,7 @@ def test_csv_disarms_every_start_of_a_formula(start):
 
 def test_csv_disarms_names_of_columns():
     """A column of the cases may be named by anyone, so heads are disarmed as well."""
-    assert export(pd.DataFrame({"=1+1": ["x"]}), "csv").decode().splitlines()[0] == "\"'=1+1\""
+    assert export(pd.DataFrame({"=1+1": ["x"]}), "csv").decode().splitlines()[0] == '"\'=1+1"'
 
 
 def test_jsonl_keeps_every_text_as_it_is():

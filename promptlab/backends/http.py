@@ -107,7 +107,8 @@ class HttpBackend:
         except openai.APIStatusError as exc:
             response = exc.response
         except TimeoutError as exc:
-            raise SendError("deadline", f"no whole reply within {timeout_s:g} s", maybe_paid=True) from exc
+            late = SendError("deadline", f"no whole reply within {timeout_s:g} s", maybe_paid=True)
+            raise late from exc
         except Exception as exc:
             raise _send_error(exc) from exc
         sent = None if self._given is None else _body_sent(response, request)
@@ -117,7 +118,8 @@ class HttpBackend:
         """Return the names of the models on offer, sorted."""
         client = self._connected()
         try:
-            return sorted([model.id async for model in await client.models.list()])
+            page = await client.models.list()
+            return sorted(model.id for model in page.data)
         except Exception as exc:  # noqa: BLE001 - the client lets many kinds through, and none may be chained
             told, _ = redact(f"{type(exc).__name__}: {exc}".encode(), self.secrets, key_like=True)
         msg = f"{self.base_url} does not list its models; check the address. It said: {told.decode(errors='replace')}"
@@ -163,17 +165,23 @@ class HttpBackend:
         import openai  # noqa: PLC0415 - see send
 
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=KEEPALIVE_S)
+        uses_proxy = (
+            urlsplit(self.base_url).hostname not in _LOOPBACK
+        )  # a proxy cannot reach this machine's own servers
         try:
-            transport = openai.DefaultAioHttpClient(limits=limits, follow_redirects=False)
+            transport = openai.DefaultAioHttpClient(limits=limits, follow_redirects=False, trust_env=uses_proxy)
             return openai.AsyncOpenAI(
                 base_url=self.base_url, api_key=self._key.reveal(), max_retries=0, http_client=transport
             )
         except Exception as exc:  # noqa: BLE001 - e.g. a proxy or a setting of the environment that cannot be; unchained
             told, _ = redact(f"{type(exc).__name__}: {exc}".encode(), self.secrets, key_like=True)
-        msg = f"no client could be made for {self.base_url}: {told.decode(errors='replace')}; check OPENAI_* and *_PROXY"
+        msg = (
+            f"no client could be made for {self.base_url}: {told.decode(errors='replace')}; check OPENAI_* and *_PROXY"
+        )
         raise BackendError(msg)
 
 
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SHORTEST_SECRET = 8  # shorter "keys" (`local`, `x`) are placeholders, and words that answers may well contain
 _SECRET_HEADER = re.compile(r"authorization|key|token|secret|password", re.IGNORECASE)
 _KEY = re.compile(r"[!-~]*")
@@ -224,8 +232,8 @@ def _address_problem(url: str) -> str | None:
     if "@" in url.partition("?")[0] or (parts and parts.query):
         host = parts.hostname if parts else None
         return (
-            f"base_url{f' for {host}' if host else ''} carries credentials or a query, which others would log; give the key"
-            " as api_key=..., or all of it through a client of your own: Lab(client=AsyncOpenAI(...))"
+            f"base_url{f' for {host}' if host else ''} carries credentials or a query, which others would log; give"
+            " the key as api_key=..., or all of it through a client of your own: Lab(client=AsyncOpenAI(...))"
         )
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
         shown, _ = redact(url.encode(errors="replace"), (), key_like=True)

@@ -25,7 +25,7 @@ from promptlab.backends.http import HttpBackend
 from promptlab.errors import LocalModelError
 from promptlab.requests import Request
 
-_TEMPLATE_TIMEOUT_S = 60.0  # no generation is involved, but all slots may be busy
+_TEMPLATE_TIMEOUT_S = 60.0  # nothing is generated, but the machine may be busy
 
 
 class LocalModel:
@@ -35,15 +35,17 @@ class LocalModel:
     index. `path`, or the environment variable PROMPTLAB_GGUF, names another GGUF file, called by its file name without
     the suffix, or by `name`. The server starts at the first request and leaves when nobody has used it for 20 seconds.
 
-    `threads` are the engine's (default: all cores but one, at most four), `slots` how many requests it works on at a
-    time, `context` how many tokens prompt and answer may have together. Equal settings share one server of 340 MB.
-    `on_progress` is told what takes long, such as the download; without it a line goes to stderr.
+    `threads` are the engine's (default: all cores but one, at most four), `context` how many tokens prompt and answer
+    may have together. Equal settings share one server of 200 MB. `on_progress` is told what takes long, such as the
+    download; without it a line goes to stderr.
 
     On one kind of machine, answers to requests with a seed or at temperature 0 repeat to the letter. They differ
-    between kinds (x86-64, arm64), so compare across machines by replaying the file, not by asking again.
+    between kinds (x86-64, arm64), so compare across machines by replaying the file, not by asking again. `slots` is how
+    many requests are worked on at a time; others wait. More than one gives up the repetition: an answer then depends at
+    times on what else is in flight (4 of 80 measured), and on two cores nothing is gained.
 
     >>> LocalModel(threads=1)
-    <LocalModel smollm2-135m: 4 slots of 2048 tokens, 1 thread, not started>
+    <LocalModel smollm2-135m: 1 slot of 2048 tokens, 1 thread, not started>
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class LocalModel:
         *,
         name: str | None = None,
         threads: int | None = None,
-        slots: int = 4,
+        slots: int = 1,
         context: int = 2048,
         on_progress: Callable[[str], None] | None = None,
     ) -> None:
@@ -176,9 +178,9 @@ class LocalModel:
                 connection.close()
 
     def __repr__(self) -> str:
-        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        slots, threads = _counted(self.slots, "slot"), _counted(self.threads, "thread")
         state = "not started" if self._connection is None else f"at {self._connection.address.url}"
-        return f"<LocalModel {self.name}: {self.slots} slots of {self.context} tokens, {threads}, {state}>"
+        return f"<LocalModel {self.name}: {slots} of {self.context} tokens, {threads}, {state}>"
 
     async def _backend(self, *, failed: HttpBackend | None = None) -> HttpBackend:
         """Return the client of the running server; `failed` is one that may have nobody to talk to any more."""
@@ -229,3 +231,7 @@ class LocalModel:
             engine=engine,
         )
         return server.connect(settings, root=gguf.cache_dir() / "servers")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -31,14 +31,15 @@ class OfflineBackend:
     def start(self) -> None:
         """Do nothing: whoever needs no sending needs no start."""
 
-    async def send(self, request: Request, *, client_request_id: str, timeout_s: float) -> Reply:
+    async def send(self, request: Request, *, client_request_id: str, timeout_s: float) -> Reply:  # noqa: ARG002 - refused
         """Refuse."""
         msg = f"offline: nothing is sent (a request to {request.model}); open the lab with a backend to ask"
         raise OfflineError(msg)
 
     async def models(self) -> list[str]:
         """Refuse."""
-        msg = "offline: no server is asked for its models; lab.sql('select distinct model from requests') lists those in the file"
+        query = "lab.sql('select distinct model from requests')"
+        msg = f"offline: no server is asked for its models; {query} lists those in the file"
         raise OfflineError(msg)
 
     async def aclose(self) -> None:

@@ -11,7 +11,7 @@ All that holds it together lies in one private folder (0700) per model file and 
 
 Liveness is always the lock, never the pid: the operating system lets go of it when a process ends, however it ends.
 The server is a process of its own because GOMP_SPINCOUNT has to be set before OpenMP is loaded, because a crash of the
-engine must not take the kernel along, and because five notebooks then hold 340 MB once and not five times.
+engine must not take the kernel along, and because five notebooks then hold the model once and not five times.
 
 `python -m promptlab.backends.server FOLDER` is the server's side; only the standard library and xllamacpp are imported.
 """
@@ -47,8 +47,10 @@ START_TIMEOUT_S = 120.0  # 0.5 s on a quiet machine; 18 s were seen on a busy on
 ENGINE = "xllamacpp"
 INSTALL = 'pip install "promptlab-notebook[local]"'
 
-# The one combination whose text and log probabilities were bit-identical in every test, whatever the slot, the number
-# of threads and the requests in flight (2026-11-23, xllamacpp 2026.10.11549, x86-64).
+# Together with one slot, the combination whose text and log probabilities are bit-identical whatever came before and
+# whatever waits (0 of 160 answers differed, 1 and 2 threads; 2026-11-23, xllamacpp 2026.10.11549, x86-64). With four
+# slots 4 of 80 differed: when two prompts are computed together whose lengths differ by one token, the last token of
+# the longer is left over alone, and llama.cpp multiplies single columns by another kernel (`n < 2` in its sgemm.cpp).
 FIXED: Mapping[str, Any] = {
     "cache_prompt": False,  # a reused prefix changed 2 to 5 of 60 answers
     "kv_unified": False,  # a shared cache changed 7 of 12 answers under concurrency
@@ -190,10 +192,10 @@ def require_engine(*, cpu_flags: Callable[[], set[str] | None] | None = None, ve
     return f"{ENGINE} {found}"
 
 
-def engine_version() -> str:
+def engine_version(package: str = ENGINE) -> str:
     """Return the version of the installed engine, or an empty text."""
     try:
-        return importlib.metadata.version(ENGINE)
+        return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return ""
 

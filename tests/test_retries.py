@@ -1,0 +1,254 @@
+"""What follows a failed attempt: every error of the layer below ends in one kind, and no wait is without bounds."""
+
+import re
+
+import openai
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptlab import RetryPolicy
+from promptlab.attempts import Failure, Outcome
+from promptlab.retries import History, Retry, Stop, classify, decide
+
+POLICY = RetryPolicy()
+
+#: What becomes of every status that the openai client has a class for.
+KINDS = {
+    400: "request",
+    401: "account",
+    403: "account",
+    404: "model",
+    409: "transient",
+    422: "request",
+    429: "throttle",
+    500: "transient",
+}
+
+
+def failed(status=None, *, state="error", retry_after_s=None, **failure):
+    """Return the outcome of a failed attempt."""
+    facts = Failure(failure.pop("type", "error"), "message", **failure)
+    return Outcome(state=state, failure=facts, http_status=status, retry_after_s=retry_after_s)
+
+
+def classes(root=openai.APIStatusError):
+    """Yield every class of the client's errors that has a status."""
+    for kind in root.__subclasses__():
+        yield kind
+        yield from classes(kind)
+
+
+def status_of(kind):
+    """Return the status that a class of errors stands for."""
+    if kind is openai.InternalServerError:
+        return 500  # which has no status of its own: it stands for all from 500
+    declared = next(
+        base.__annotations__["status_code"] for base in kind.__mro__ if "status_code" in base.__annotations__
+    )
+    return int(re.search(r"\d+", str(declared))[0])
+
+
+def decided(outcome, history=None, *, policy=POLICY, now_s=0.0, drawn=1.0):
+    """Return the decision after an attempt, with every random draw the same."""
+    kind = classify(outcome)
+    return decide(outcome, history or History().after(kind), policy, now_s=now_s, random=lambda: drawn)
+
+
+# Kinds
+
+
+@pytest.mark.parametrize("kind", sorted(classes(), key=lambda kind: kind.__name__), ids=lambda kind: kind.__name__)
+def test_every_error_of_the_client_has_a_kind(kind):
+    """A class that openai adds shows here first."""
+    status = status_of(kind)
+    assert classify(failed(status)) == KINDS[status]
+
+
+def test_every_kind_of_the_table_belongs_to_an_error():
+    """No line of the table is left over."""
+    assert {status_of(kind) for kind in classes()} == set(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kind"),
+    [
+        pytest.param(failed(402), "account", id="402"),
+        pytest.param(failed(408), "transient", id="408"),
+        pytest.param(failed(413), "request", id="413"),
+        pytest.param(failed(425), "transient", id="425"),
+        pytest.param(failed(199), "request", id="before the 2xx"),
+        pytest.param(failed(299), "bad_reply", id="last of the 2xx"),
+        pytest.param(failed(300), "request", id="after the 2xx"),
+        pytest.param(failed(307), "request", id="redirect"),
+        pytest.param(failed(502), "transient", id="502"),
+        pytest.param(failed(503), "transient", id="503"),
+        pytest.param(failed(503, retry_after_s=2), "throttle", id="503 with a time to wait"),
+        pytest.param(failed(529), "transient", id="529"),
+        pytest.param(failed(), "transient", id="nothing was sent"),
+        pytest.param(failed(state="unknown"), "unknown", id="maybe paid"),
+        pytest.param(failed(200), "bad_reply", id="200 without an answer"),
+        pytest.param(Outcome(state="error", http_status=200), "bad_reply", id="no failure given"),
+        pytest.param(failed(400, code="context_length_exceeded", param="messages"), "request", id="too long"),
+        pytest.param(failed(400, code="unsupported_parameter"), "request", id="parameter not named"),
+        pytest.param(failed(400, code="unsupported_parameter", param="top_p"), "parameter", id="parameter"),
+        pytest.param(failed(400, code="unsupported_value", param="temperature"), "parameter", id="value"),
+        pytest.param(failed(400, code="unknown_parameter", param="top_k"), "parameter", id="unknown parameter"),
+        pytest.param(failed(400, code="model_not_found"), "model", id="400 for a model"),
+        pytest.param(failed(403, code="model_not_found"), "model", id="403 for a model"),
+        pytest.param(failed(429, code="rate_limit_exceeded", type="requests"), "throttle", id="rate limit"),
+        pytest.param(failed(429, code="slow_down"), "throttle", id="slow down"),
+    ],
+)
+def test_a_failure_has_one_kind(outcome, kind):
+    """The kind says who is meant: everybody, a model, a parameter, one request, or nobody."""
+    assert classify(outcome) == kind
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 429, 500])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        pytest.param({"type": "insufficient_quota", "code": "anything"}, id="type"),
+        pytest.param({"code": "insufficient_quota"}, id="code"),
+        pytest.param({"code": "credit_balance_exhausted"}, id="credit"),
+        pytest.param({"code": "project_spend_limit_exceeded"}, id="spend limit"),
+        pytest.param({"code": "billing_hard_limit_reached"}, id="hard limit"),
+        pytest.param({"code": "billing_not_active"}, id="billing"),
+        pytest.param({"code": "access_terminated"}, id="terminated"),
+    ],
+)
+def test_an_empty_account_stops_the_run_whatever_the_status(status, failure):
+    """Quota is told by type and code: its message changes, and its status is that of a rate limit."""
+    assert decided(failed(status, **failure)) == Stop("run")
+
+
+@given(st.integers(100, 599), st.none() | st.text(), st.none() | st.text(), st.text())
+def test_every_failure_has_a_kind(status, code, param, kind):
+    """Whatever a server says, the runner knows what to do."""
+    decision = decided(failed(status, code=code, param=param, type=kind))
+    assert isinstance(decision, Retry | Stop)
+
+
+# Decisions
+
+
+@pytest.mark.parametrize(
+    ("outcome", "scope"),
+    [
+        pytest.param(failed(401), "run", id="key"),
+        pytest.param(failed(404), "model", id="model"),
+        pytest.param(failed(400, code="unsupported_value", param="top_p"), "parameter", id="parameter"),
+        pytest.param(failed(400), "trial", id="request"),
+    ],
+)
+def test_what_will_not_change_is_not_asked_again(outcome, scope):
+    """The scope says what else is not asked."""
+    assert decided(outcome) == Stop(scope)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "for_all"),
+    [
+        pytest.param(failed(500), False, id="server"),
+        pytest.param(failed(), False, id="connection"),
+        pytest.param(failed(state="unknown"), False, id="unknown"),
+        pytest.param(failed(200), False, id="bad reply"),
+        pytest.param(failed(429), True, id="rate limit"),
+        pytest.param(failed(503, retry_after_s=0.5), True, id="overload"),
+    ],
+)
+def test_what_may_change_is_asked_again(outcome, for_all):
+    """Only a rate limit makes all workers wait."""
+    assert decided(outcome) == Retry(0.5, for_all=for_all)
+
+
+def test_the_bound_of_a_wait_doubles_up_to_the_longest():
+    """Full jitter: a wait is drawn evenly below the bound, throttled attempts counting as well."""
+    policy = RetryPolicy(attempts=99, first_wait_s=0.5, longest_wait_s=6.0)
+    histories = [History(counted=1), History(1, 1), History(3), History(4), History(4, 1), History(0, 9)]
+    bounds = [0.5, 1.0, 2.0, 4.0, 6.0, 6.0]
+    assert [decided(failed(500), history, policy=policy) for history in histories] == [Retry(bound) for bound in bounds]
+    halves = [decided(failed(500), history, policy=policy, drawn=0.5) for history in histories]
+    assert halves == [Retry(bound / 2) for bound in bounds]
+
+
+@given(
+    st.integers(1, 5),
+    st.integers(0, 10**6),
+    st.floats(0, 1, exclude_max=True),
+    st.floats(0.001, 10),
+    st.floats(0.001, 100),
+)
+def test_no_wait_is_longer_than_the_longest(counted, throttled, drawn, first, longest):
+    """However long a request has been throttled, the wait stays in its bounds."""
+    policy = RetryPolicy(first_wait_s=first, longest_wait_s=longest)
+    decision = decided(failed(429), History(counted=counted, throttled=throttled), policy=policy, drawn=drawn)
+    assert isinstance(decision, Retry)
+    assert 0 <= decision.wait_s <= longest
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_server_that_names_the_wait_is_obeyed(status):
+    """Neither earlier nor later, whatever has been tried before."""
+    assert decided(failed(status, retry_after_s=42.5), History(counted=3)).wait_s == 42.5
+
+
+def test_a_wait_of_zero_is_no_wait_named():
+    """A server that says 0 with every 429 would be asked without a pause."""
+    assert decided(failed(429, retry_after_s=0.0)) == Retry(0.5, for_all=True)
+
+
+def test_attempts_end_at_the_sixth():
+    """A request is sent so often at most."""
+    decisions = [decided(failed(500), History(counted=n)) for n in range(1, 7)]
+    assert decisions == [Retry(0.5), Retry(1.0), Retry(2.0), Retry(4.0), Retry(8.0), Stop("trial")]
+
+
+def test_throttled_attempts_are_not_counted():
+    """A rate limit is no fault of the request."""
+    history = History()
+    for _ in range(50):
+        history = history.after("throttle")
+    assert history == History(throttled=50)
+    assert decided(failed(429), history) == Retry(30.0, for_all=True)
+
+
+def test_a_bad_reply_is_asked_for_once_more():
+    """It was paid for, so it is not tried as often as what was not."""
+    once = History().after("bad_reply")
+    assert decided(failed(200), once) == Retry(0.5)
+    assert decided(failed(200), once.after("bad_reply")) == Stop("trial")
+    assert decided(failed(500), once.after("transient")) == Retry(1.0)
+
+
+@pytest.mark.parametrize(
+    ("now_s", "expected"),
+    [
+        pytest.param(699.5, Retry(0.5), id="within"),
+        pytest.param(699.6, Stop("trial"), id="beyond"),
+    ],
+)
+def test_an_outage_ends_after_ten_minutes(now_s, expected):
+    """The next attempt, too, has to fall within the time, counted from the first."""
+    assert decided(failed(500), History(counted=1, since_s=100.0), now_s=now_s) == expected
+
+
+def test_a_wait_beyond_the_outage_is_not_begun():
+    """A server that says "tomorrow" is not waited for."""
+    assert decided(failed(429, retry_after_s=86_400.0)) == Stop("trial")
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        pytest.param("transient", History(3, 1, 1, 7.0), id="transient"),
+        pytest.param("throttle", History(2, 2, 1, 7.0), id="throttle"),
+        pytest.param("bad_reply", History(3, 1, 2, 7.0), id="bad reply"),
+    ],
+)
+def test_a_history_grows_by_one_attempt(kind, expected):
+    """The start stays, and the history before is left as it was."""
+    before = History(counted=2, throttled=1, bad_replies=1, since_s=7.0)
+    assert before.after(kind) == expected
+    assert before == History(2, 1, 1, 7.0)
