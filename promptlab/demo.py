@@ -2,8 +2,8 @@
 
 Forty short reviews are to be told apart as positive or negative, by SmolLM2-135M-Instruct on this machine. Five prompts
 give it the same instruction or its like: as the system message, before the review, after it, with its two labels
-swapped, and by two worked examples instead. At temperature 0 the model is right from a third of the time, which is worse
-than guessing, to nine times in ten; a warm temperature costs the best prompt much of its lead.
+swapped, and by two worked examples instead. At temperature 0 the model is right from a third of the time, which is
+worse than guessing, to nine times in ten; a warm temperature costs the best prompt much of its lead.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def label(text: object) -> str | None:
 
 
 def accuracy(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a prompt and temperature, in plan order: how many answers are right, of how many, and their tokens.
+    """Return one row a prompt and temperature, in plan order: how many answers are right, of how many, and tokens.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ def export(frame: pd.DataFrame, format: Format) -> bytes:  # noqa: A002 - the wo
     forms hold every text as it is.
     """
     if format == "csv":
-        # Every text is quoted: the csv module leaves a bare carriage return unquoted, which readers take for a row's end
+        # Every text is quoted: the csv module leaves a bare carriage return unquoted, which ends a row for readers
         return _neutralised(frame).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC).encode("utf-8")
     if format == "jsonl":
         return frame.to_json(orient="records", lines=True, force_ascii=False).encode("utf-8")
@@ -47,7 +47,8 @@ def write(frame: pd.DataFrame, path: str | Path, format: Format) -> Path:  # noq
 
 
 def _neutralised(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.apply(lambda column: column.map(_safe_cell, na_action="ignore")).rename(columns=_safe_cell)
+    safe: pd.DataFrame = frame.apply(lambda column: column.map(_safe_cell, na_action="ignore"))
+    return safe.rename(columns=_safe_cell)
 
 
 def _safe_cell(value: Any) -> Any:

@@ -27,7 +27,7 @@ class Refusing(LocalModel):
         """Fail."""
         pytest.fail("the notebook started the model")
 
-    async def send(self, request, *, client_request_id, timeout_s):
+    async def send(self, request, **_):
         """Fail."""
         pytest.fail(f"the notebook sent {request.body}")
 
