@@ -119,9 +119,8 @@ def task_wire(url: str) -> dict[str, float]:
 
 def task_plan() -> dict[str, float]:
     """Plan, run and read 100,000 trials on a backend that answers at once."""
-    from promptlab.testing import ScriptedBackend
-
     from promptlab import Cases, Lab, ParameterGrid, PromptTemplate
+    from promptlab.testing import ScriptedBackend
 
     templates = [PromptTemplate(name, system=name * 20, user="{{ question }}") for name in ("terse", "guided")]
     grid = ParameterGrid(model="m", temperature=[0, 0.5, 1, 1.5, 2], top_p=[0.5, 1.0], max_tokens=16)

@@ -151,7 +151,8 @@ def _print_study(console: Console, run: Run, path: str, *, sent: int) -> None:
 
 
 def _accuracy_table(accuracy: pd.DataFrame) -> Table:
-    table = Table("prompt", "temperature", box=box.SIMPLE)
+    table = Table("prompt", box=box.SIMPLE)
+    table.add_column("temperature", no_wrap=True)
     for name in ("right", "no label", "says positive", "failed", "tokens", "time"):
         table.add_column(name, justify="right")
     best = accuracy["right"].max()
