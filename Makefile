@@ -38,7 +38,7 @@ notebooks: $(TO_DEVELOP) ## Run every notebook, and compare its outputs with tho
 record: $(TO_DEVELOP) ## Ask the local model again, and record notebooks and experiments.db anew
 	$(BIN)/python tools/record.py
 
-bench: $(TO_DEVELOP) ## Measure the figures in the README
+bench: $(TO_DEVELOP) ## Measure speed and memory against their bars
 	$(BIN)/python bench/run.py
 
 clean: ## Remove the environment and all caches

@@ -31,6 +31,11 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode("ascii")).hexdigest()
 
 
+def exact_digest(value: Mapping[str, Any]) -> str:
+    """Return the key of template values: unlike in `digest`, 1 and 1.0 differ, as they do in a prompt."""
+    return hashlib.sha256(compact(dict(sorted(value.items()))).encode()).hexdigest()
+
+
 def compact(value: Any) -> str:
     """Return JSON as it is sent: order kept, no blank space, readable characters where UTF-8 can hold them."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from promptlab import _text
-from promptlab._json import digest, plain
+from promptlab._json import exact_digest, plain
 from promptlab.errors import CaseError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Cases:
     def duplicates(self) -> list[tuple[int, int]]:
         """Return (first, second) places of cases that are equal in every column."""
         seen: dict[str, int] = {}
-        pairs = ((seen.setdefault(digest(row), place), place) for place, row in enumerate(self._rows))
+        pairs = ((seen.setdefault(exact_digest(row), place), place) for place, row in enumerate(self._rows))
         return [(first, place) for first, place in pairs if first != place]
 
     def frame(self) -> pd.DataFrame:
@@ -147,7 +147,10 @@ def _rows(rows: Iterable[Case] | pd.DataFrame | Cases) -> Iterator[dict[str, Any
         _check_names(map(str, frame.columns), where="the DataFrame")
         rows = cast("list[Case]", frame.to_dict("records"))
     if isinstance(rows, Mapping | str) or not isinstance(rows, Iterable):
-        msg = f"cases are a list of mappings, not one {type(rows).__name__}; write [{{...}}]"
+        msg = (
+            f"cases are a list of mappings, not one {type(rows).__name__}; write [{{...}}],"
+            " or Cases.from_csv(path) for a file"
+        )
         raise CaseError(msg)
     problems: list[str] = []
     for place, row in enumerate(rows):

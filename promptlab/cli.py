@@ -17,7 +17,7 @@ from rich.table import Table
 from promptlab import __version__, _text, demo, doctor, exports, results
 from promptlab.backends.local import LocalModel
 from promptlab.backends.offline import OfflineBackend
-from promptlab.errors import PromptlabError
+from promptlab.errors import NotFoundError, PromptlabError
 from promptlab.lab import Lab
 from promptlab.run import Run
 
@@ -65,12 +65,12 @@ def runs(path: str) -> None:
     """List the runs in a file, the newest last."""
     with _opened(path) as lab:
         frame = lab.runs()
-    table = Table("id", "name", "status", "when", "templates", "models", "trials", "ok", "failed", "sent", "cost")
+    table = Table("id", "name", "status", "when", "trials", "ok", "failed", "sent", "cost", box=box.SIMPLE)
     for row in (SimpleNamespace(**{str(k): v for k, v in record.items()}) for record in frame.to_dict("records")):
         counts = (str(_number(value)) for value in (row.trials, row.ok, row.failed, row.attempts))
         when = str(row.created_at)[:16].replace("T", " ")
         cost = _text.usd(None if math.isnan(row.cost_usd) else row.cost_usd)
-        cells = (str(row.id), row.name, row.status, when, row.templates, row.models, *counts, cost)
+        cells = (str(row.id), row.name, row.status, when, *counts, cost)
         table.add_row(*(escape(_text.visible(str(cell))) for cell in cells))
     _console().print(table if len(frame) else f"{path} holds no runs yet")
 
@@ -83,7 +83,7 @@ def show(run: str, path: str, rows: int) -> None:
     """Show a run: RUN is its id or its name."""
     console = _console()
     with _opened(path) as lab:
-        found = lab.load(int(run) if run.isdigit() else run)
+        found = _loaded(lab, run)
         console.print(escape(_text.visible(repr(found))), highlight=False)
         frame = found.frame()
         names = [name for name in frame.columns if name not in results.COLUMNS]
@@ -104,7 +104,7 @@ def show(run: str, path: str, rows: int) -> None:
 def export(run: str, path: str, form: exports.Format, output: Path | None) -> None:
     """Write a run's trials, one row each: RUN is its id or its name."""
     with _opened(path) as lab:
-        frame = lab.load(int(run) if run.isdigit() else run).frame()
+        frame = _loaded(lab, run).frame()
     if output is None:
         sys.stdout.buffer.write(exports.export(frame, form))
     else:
@@ -121,6 +121,16 @@ def run_doctor() -> None:
     _console().print(table)
     if any(finding.mark == "bad" for finding in found):
         raise SystemExit(1)
+
+
+def _loaded(lab: Lab, run: str) -> Run:
+    """Return a run by its name or, where none is called so, by its id."""
+    try:
+        return lab.load(run)
+    except NotFoundError:
+        if not run.isdigit():
+            raise
+        return lab.load(int(run))
 
 
 def _console() -> Console:

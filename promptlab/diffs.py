@@ -22,6 +22,17 @@ def differing_fields(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> lis
     return [path for path, _, _ in _differences(_keyed(asked), _keyed(stored), "")]
 
 
+def distance(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> tuple[int, float]:
+    """Return how far two requests are apart: in how many fields, and then by how much their numbers differ.
+
+    >>> distance({"temperature": 0.4, "top_p": 1}, {"temperature": 0.3, "top_p": 1})[0]
+    1
+    """
+    pairs = [(here, there) for _, here, there in _differences(_keyed(asked), _keyed(stored), "")]
+    numbers = [abs(here - there) for here, there in pairs if _is_number(here) and _is_number(there)]
+    return len(pairs), float(sum(numbers))
+
+
 def describe(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
     """Return the differing fields with both values, one sentence.
 
@@ -32,6 +43,10 @@ def describe(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
         f"{path} is {_shown(here, there)} here and {_shown(there, here)} there"
         for path, here, there in _differences(_keyed(asked), _keyed(stored), "")
     )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _keyed(body: Mapping[str, Any]) -> dict[str, Any]:

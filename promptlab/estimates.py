@@ -14,6 +14,7 @@ from promptlab import prices, results, tokens
 from promptlab.backends._base import Backend
 from promptlab.plans import Estimate, Plan, Trial
 from promptlab.results import ModelFacts
+from promptlab.retries import Refusal
 from promptlab.store import Store
 
 N = TypeVar("N", int, float)
@@ -147,7 +148,8 @@ def _counted_ratio(plan: Plan, model: str) -> float | None:
     return tokens.sampled_ratio(texts, messages=messages, encoding=encoding)
 
 
-def _learned(plan: Plan, refused: set[tuple[str, str]]) -> Iterator[str]:
-    for model, name in sorted(refused):
-        if any(cell["model"] == model and cell.get(name) is not None for cell in plan.grid):
-            yield f"{model} was seen to refuse {name}; requests with both will fail"
+def _learned(plan: Plan, refused: set[Refusal]) -> Iterator[str]:
+    for seen in sorted(refused, key=repr):
+        if any(seen.concerns(str(cell["model"]), cell.params) for cell in plan.grid):
+            what = seen.param if seen.value is None else f"{seen.param}={seen.value}"
+            yield f"{seen.model} was seen to refuse {what}; requests with both will fail"

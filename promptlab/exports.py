@@ -29,7 +29,7 @@ def export(frame: pd.DataFrame, format: Format) -> bytes:  # noqa: A002 - the wo
         # Every text is quoted: the csv module leaves a bare carriage return unquoted, which ends a row for readers
         return _neutralised(frame).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC).encode("utf-8")
     if format == "jsonl":
-        return frame.to_json(orient="records", lines=True, force_ascii=False).encode("utf-8")
+        return frame.to_json(orient="records", lines=True, force_ascii=False, double_precision=15).encode("utf-8")
     return _parquet(frame)
 
 
@@ -61,5 +61,8 @@ def _parquet(frame: pd.DataFrame) -> bytes:
         frame.to_parquet(target, index=False)
     except ImportError as exc:
         msg = 'writing Parquet needs pyarrow; pip install "promptlab-notebook[parquet]"'
+        raise PromptlabError(msg) from exc
+    except (TypeError, ValueError) as exc:  # pyarrow's errors are of these two
+        msg = f"this frame does not fit into Parquet, whose columns hold one type each: {exc}; export it as jsonl"
         raise PromptlabError(msg) from exc
     return target.getvalue()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import platform
 import subprocess
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -20,7 +22,7 @@ from promptlab.backends.http import HttpBackend
 from promptlab.backends.local import LocalModel
 from promptlab.backends.offline import OfflineBackend
 from promptlab.cases import Case, Cases
-from promptlab.errors import BackendError, OfflineError, PlanError, ReadOnlyError
+from promptlab.errors import BackendError, OfflineError, PlanError, ReadOnlyError, RunError
 from promptlab.grids import ParameterGrid
 from promptlab.plans import Plan, Trial
 from promptlab.results import LoggedRequest, RunRow
@@ -33,6 +35,18 @@ from promptlab.templates import PromptTemplate
 if TYPE_CHECKING:
     import pandas as pd
     from openai import AsyncOpenAI
+
+_OPEN: weakref.WeakSet[Lab] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close what was left open, so that no connection is cut and no log is left beside a file."""
+    for lab in list(_OPEN):
+        with suppress(Exception):  # whoever ends has heard of what went wrong
+            lab.abort()
+            lab.close()
+
 
 TRIALS_A_WRITE = 1_000  # so that Ctrl-C is heard while a large plan is being written
 
@@ -81,12 +95,13 @@ class Lab:
             msg = "backend= is given beside base_url=, api_key= or client=; give one of them"
             raise BackendError(msg)
         is_named = bool(backend is not None or address or client is not None)
-        asked = _endpoint(address, key, client) if backend is None else backend
+        asked = _endpoint(address, key, client) if backend is None and (is_named or not offline) else backend
         self.store = Store(path, create=not offline)
-        self.backend: Backend = _stand_in(self.store, asked if is_named else None) if offline else asked
+        self.backend: Backend = _stand_in(self.store, asked) if offline or asked is None else asked
         self.policy = policy or RetryPolicy()
         self.last_run: Run | None = None
-        self._live: list[LiveRun] = []
+        self._live: dict[int, tuple[Run, LiveRun]] = {}
+        _OPEN.add(self)
 
     @property
     def path(self) -> Path:
@@ -125,6 +140,7 @@ class Lab:
         PlanError
             Listing every problem: missing variables with the nearest column, equal cases, no model, ...
         """
+        _check_types(templates, grid)
         plan = plans.validated(
             [templates] if isinstance(templates, PromptTemplate) else list(templates),
             grid if isinstance(grid, ParameterGrid) else ParameterGrid(grid),
@@ -132,6 +148,7 @@ class Lab:
             repeats=repeats,
             generation=generation,
             identity=self.backend.identity,
+            models=(self.backend.name,) if isinstance(self.backend, LocalModel) else (),
         )
         return estimates.estimated(plan, self.store, self.backend, explainer=self._explain)
 
@@ -213,7 +230,8 @@ class Lab:
         """
         if "model" not in params and isinstance(self.backend, LocalModel):
             params = {"model": self.backend.name, **params}
-        plan = self.plan(template, ParameterGrid(params), cases=[case or {}], generation=generation)
+        one_each = {name: [value] for name, value in params.items()}  # stop=["A", "B"] is one value here, not an axis
+        plan = self.plan(template, ParameterGrid(one_each), cases=[case or {}], generation=generation)
         name = f"ask {template.name}"
         run = self._started(plan, name=name, note="", concurrency=1, retry_failed=True, on_error="continue")
         return Answer(run.wait(progress=False))
@@ -248,11 +266,19 @@ class Lab:
         columns, rows = self.store.query(query, parameters)
         return pd.DataFrame(rows, columns=columns)
 
+    def abort(self) -> None:
+        """Drop what is in flight in every live run; those attempts become unknown."""
+        for _, live in self._live.values():
+            live.abort()
+
     def close(self) -> None:
-        """Stop what runs, give back connections and the local model's server, and close the file."""
+        """Stop what runs, give back connections and the local model's server, and close the file.
+
+        A lab that is used again opens again; one that is never closed is closed when Python ends.
+        """
         try:
             while self._live:
-                self._live.pop().settle()
+                self._live.popitem()[1][1].settle()
             _loop.run(self.backend.aclose())
         finally:
             self.store.close()
@@ -302,8 +328,14 @@ class Lab:
         _check_options(concurrency, on_error)
         name = name or plan.default_name
         found = results.run_of_plan(self.store, plan.key, name)
+        self._live = {key: (run, live) for key, (run, live) in self._live.items() if not live.is_ended}
+        if found and found.id in self._live:  # the cell was run again meanwhile: it is the same run
+            self.last_run = self._live[found.id][0]
+            return self.last_run
         states = results.sample_states(self.store, found.id) if found else {}
         todo = _todo(plan, states, retry_failed=retry_failed)
+        if found and not todo:
+            self._check_failures(found, on_error)
         if found and not todo and self._is_final(found):
             self.last_run = Run(self.store, found.id)
             return self.last_run
@@ -312,6 +344,14 @@ class Lab:
         self.last_run = Run(self.store, run_id)
         stops = on_error == "stop"
         return self._begun(self.last_run, plan, concurrency=concurrency, retry_failed=retry_failed, stops=stops)
+
+    def _check_failures(self, found: RunRow, on_error: OnError) -> None:
+        """Raise again what `on_error="stop"` raised when the run was made: a cell run again must not pass."""
+        failure = results.first_failure(self.store, found.id) if on_error == "stop" else None
+        if failure:
+            self.last_run = Run(self.store, found.id)
+            msg = f"run {found.name!r} has a failed trial: {failure}; retry_failed=True asks again"
+            raise RunError(msg)
 
     def _is_final(self, found: RunRow) -> bool:
         """Whether a run without anything left to ask says so; another run or kernel may have asked for the rest."""
@@ -338,7 +378,7 @@ class Lab:
         near = results.nearest(self.store, plan.request(missing[0]))
         hint = "it holds none like it"
         if near:
-            hint = f"the nearest is request {near.request_id}: {near.difference or 'another repeat'}"
+            hint = f"the nearest is request {near.request_id}: {near.difference or _elsewhere(plan)}"
         lacks = f"lacks {_text.count(len(missing), 'answer')} of {len(plan):,}"
         msg = f"offline: {self.path} {lacks}; first {plan[missing[0]]!r}: {hint}"
         raise OfflineError(msg, nearest=near.request_id if near else None, differs=near.fields if near else ())
@@ -366,10 +406,11 @@ class Lab:
             self.store.write(partial(ledger.complete_run, run_id=run.id, now_s=time.time())).result()
             return run
         runner = Runner(self.backend, self.store, concurrency=concurrency, policy=self.policy, stops_at_failure=stops)
-        runner.progress.total = len({sample_id for sample_id, _, _ in states.values()})
-        runner.progress.answered_before = runner.progress.total - len(todo)
-        self._live = [live for live in self._live if not live.is_ended]
-        self._live.append(began(run, runner, runner.execute(run.id, _jobs(plan, states, todo))))
+        samples = {sample_id: state for sample_id, state, _ in states.values()}
+        runner.progress.total = len(samples)
+        runner.progress.answered_before = sum(state == "done" for state in samples.values())
+        runner.progress.failed = len(samples) - runner.progress.answered_before - len(todo)
+        self._live[run.id] = run, began(run, runner, runner.execute(run.id, _jobs(plan, states, todo)))
         return run
 
     def _explain(self, trial: Trial, plan: Plan) -> str:
@@ -382,8 +423,7 @@ class Lab:
         near = results.nearest(self.store, trial.request)
         if near is None:
             return f"{trial!r} is not answered: {self.path} holds no answer from POST /{trial.request.endpoint}"
-        here = f"{plan.identity}, generation {plan.generation}"
-        why = near.difference or f"it was asked of another backend or generation, not of {here}"
+        why = near.difference or _elsewhere(plan)
         return f"{trial!r} is not answered; the nearest answered request is {near.request_id}: {why}"
 
 
@@ -426,6 +466,24 @@ def _text_or_none(cell: Any) -> str | None:
     return cell if isinstance(cell, str) else None
 
 
+def _elsewhere(plan: Plan) -> str:
+    """Say how a request can be the same and its answer not the one asked for."""
+    return f"the same, but as another repeat or generation, or of another backend than {plan.identity}"
+
+
+def _check_types(templates: object, grid: object) -> None:
+    found = list(templates) if isinstance(templates, list | tuple) else [templates]
+    problems = [
+        f"{template!r} is no template; write PromptTemplate('name', user=...)"
+        for template in found
+        if isinstance(template, str) or template is None
+    ]
+    if grid is None:
+        problems.append("there is no grid; give ParameterGrid(model=..., temperature=[0, 0.7]), or a mapping")
+    if problems:
+        raise PlanError(problems)
+
+
 def _check_options(concurrency: int, on_error: str) -> None:
     problems = []
     if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
@@ -447,17 +505,14 @@ def _todo(plan: Plan, states: Mapping[int, tuple[int, str, str | None]], *, retr
 
 
 def _is_refused(state: str, failure: str | None) -> bool:
-    """Whether a sample's end was the request's own fault, so that asking again would end in the same way.
-
-    Those that were not asked since the model was seen to refuse their parameter are among them.
-    """
-    return (state == "failed" and failure == "request") or (state in {"failed", "stopped"} and failure == "parameter")
+    """Whether a sample's end was the request's own fault, so that asking again would end in the same way."""
+    return state == "failed" and failure in {"request", "parameter"}
 
 
 def _jobs(plan: Plan, states: Mapping[int, tuple[int, str, str | None]], todo: Iterable[int]) -> Iterator[Job]:
     for position in todo:
         cell = plan.grid[plan.place(position)[1]]
-        yield Job(states[position][0], plan.request(position), frozenset(cell.params))
+        yield Job(states[position][0], plan.request(position), cell.params)
 
 
 def _endpoint(address: Secret, key: Secret, client: AsyncOpenAI | None) -> HttpBackend:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from promptlab._json import compact, digest
+from promptlab._json import compact, exact_digest
 from promptlab.attempts import Outcome, Output
 from promptlab.backends._base import BackendInfo
 from promptlab.cases import Case
@@ -142,7 +142,7 @@ def add_templates(connection: sqlite3.Connection, templates: Sequence[PromptTemp
 
 def add_cases(connection: sqlite3.Connection, cases: Iterable[Case]) -> list[int]:
     """Insert the cases that are new and return their ids."""
-    keyed = [(digest(case), compact(case)) for case in cases]
+    keyed = [(exact_digest(case), compact(case)) for case in cases]
     connection.executemany("insert into cases (key, inputs) values (?, ?) on conflict (key) do nothing", keyed)
     return [connection.execute("select id from cases where key = ?", (key,)).fetchone()[0] for key, _ in keyed]
 
@@ -197,9 +197,10 @@ update attempts set state = 'unknown', error_type = 'abandoned',
 where state = 'sent' and id in (select attempt_id from attempt_samples where sample_id = ?)
 """
 _ADD_ATTEMPT = """
-insert into attempts (run_id, request_id, number, state, client_request_id, sent_at)
+insert into attempts (run_id, request_id, number, state, client_request_id, sent_at, cost_usd)
 values (:run_id, (select id from requests where key = :request_key),
-  1 + (select count(*) from attempt_samples where sample_id = :sample_id), 'sent', :client_request_id, :sent_at)
+  1 + (select count(*) from attempt_samples where sample_id = :sample_id), 'sent', :client_request_id, :sent_at,
+  :cost_usd)
 """
 
 
@@ -213,7 +214,14 @@ class Claim:
 
 
 def begin_attempt(
-    connection: sqlite3.Connection, *, run_id: int, sample_id: int, request_key: str, owner: str, now_s: float
+    connection: sqlite3.Connection,
+    *,
+    run_id: int,
+    sample_id: int,
+    request_key: str,
+    owner: str,
+    now_s: float,
+    is_free: bool = False,
 ) -> Claim:
     """Lease a sample and note the attempt as sent; the commit comes before the request leaves.
 
@@ -235,6 +243,7 @@ def begin_attempt(
         "until": now_s + LEASE_S,
         "client_request_id": f"plab-{uuid.uuid4().hex}",
         "sent_at": timestamp(now_s),
+        "cost_usd": 0.0 if is_free else None,
     }
     connection.execute(_LEASE, row)
     attempt_id = _inserted(connection.execute(_ADD_ATTEMPT, row))
@@ -301,10 +310,11 @@ def finish_attempt(connection: sqlite3.Connection, finish: Finish, *, now_s: flo
     output_id = None
     for output in finish.outcome.outputs[:1]:  # one request asks for one choice; others stay in the stored bytes
         output_id = _inserted(connection.execute(_ADD_OUTPUT, _output_row(finish, output, now_s)))
-    if finish.settled is not None:
-        settled = {"state": finish.settled, "failure": finish.failure, "reason": finish.reason, "owner": finish.owner}
-        connection.execute(_SETTLE, {**settled, "output_id": output_id, "sample_id": finish.sample_id})
-    if finish.settled == "done":
+    if finish.settled is None:
+        return
+    settled = {"state": finish.settled, "failure": finish.failure, "reason": finish.reason, "owner": finish.owner}
+    is_taken = connection.execute(_SETTLE, {**settled, "output_id": output_id, "sample_id": finish.sample_id}).rowcount
+    if finish.settled == "done" and is_taken:
         connection.execute(_SHARE, {"sample_id": finish.sample_id, "attempt_id": finish.attempt_id})
 
 

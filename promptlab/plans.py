@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, overload
 
 from promptlab import _text, requests
 from promptlab._json import canonical, compact, digest
@@ -158,7 +158,13 @@ class Plan:
     def __len__(self) -> int:
         return len(self.templates) * len(self.grid) * len(self.cases) * self.repeats
 
-    def __getitem__(self, position: int) -> Trial:
+    @overload
+    def __getitem__(self, position: int) -> Trial: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[Trial]: ...
+    def __getitem__(self, position: int | slice) -> Trial | list[Trial]:
+        if isinstance(position, slice):
+            return [self[at] for at in range(len(self))[position]]
         at = range(len(self))[position]
         template, cell, case, repeat = self.place(at)
         request = self._request(template, cell, case)
@@ -235,10 +241,14 @@ def validated(
     repeats: int,
     generation: int,
     identity: str,
+    models: Sequence[str] = (),
 ) -> Plan:
-    """Return the plan, or raise `PlanError` with everything that would be wrong in it."""
+    """Return the plan, or raise `PlanError` with everything that would be wrong in it.
+
+    `models` are the only ones that the backend answers for, where that is known beforehand.
+    """
     plan = Plan(tuple(templates), grid, cases, repeats, generation, identity)
-    if problems := [*_problems(plan), *_render_problems(plan)]:
+    if problems := [*_problems(plan), *_model_problems(plan, models), *_render_problems(plan)]:
         raise PlanError(problems)
     return plan
 
@@ -261,9 +271,17 @@ def _problems(plan: Plan) -> Iterator[str]:
     yield from _column_problems(plan)
 
 
-def _grid_problems(plan: Plan) -> Iterator[str]:
+def _model_problems(plan: Plan, models: Sequence[str]) -> Iterator[str]:
+    example = models[0] if models else "gpt-4.1-mini"
     if any(not cell.get("model") for cell in plan.grid):
-        yield "the grid names no model; add e.g. model='gpt-4.1-mini' (lab.models() lists what is on offer)"
+        yield f"the grid names no model; add e.g. model={example!r} (lab.models() lists what is on offer)"
+    named = dict.fromkeys(str(cell["model"]) for cell in plan.grid if cell.get("model"))
+    for name in named if models else ():
+        if name not in models:
+            yield f"model={name!r} is not on offer here; this backend answers for {', '.join(map(repr, models))} only"
+
+
+def _grid_problems(plan: Plan) -> Iterator[str]:
     if len(_distinct(plan.grid)) < len(plan.grid):
         yield "the grid has equal settings; remove one (to ask several times, use repeats=)"
 
@@ -305,6 +323,8 @@ def _swept(plan: Plan) -> set[str]:
 
 
 def _warnings(plan: Plan) -> Iterator[str]:
+    if len(plan.cases) > 1 and not any(template.variables for template in plan.templates):
+        yield "no template has a slot, so every case gets the same prompt; a slot is written {{ column }}"
     for template in plan.templates:
         yield from (f"template {template.name!r}: {warning}" for warning in template.warnings)
     yield from plan.grid.warnings

@@ -17,6 +17,7 @@ from promptlab import _text, diffs
 from promptlab._json import canonical, compact
 from promptlab.errors import NotFoundError
 from promptlab.requests import Request
+from promptlab.retries import Refusal, refusal
 from promptlab.store import Store
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: The columns of `run.frame()`, in order; the case's columns and the varying parameters stand where the dots are.
-#: A column of the cases that has one of these names, or a parameter's, is called `case.NAME`.
+#: A column of the cases that has one of these names, or a parameter's, is called `case.NAME`; a swept template variable
+#: or provider's parameter that has one of them, `param.NAME`.
 COLUMNS: Mapping[str, str] = {
     "position": "place in the plan, from 0",
     "template": "name of the template",
@@ -127,7 +129,8 @@ with counted as (
   from trials join samples on samples.id = trials.sample_id group by run_id),
 spent as (
   select run_id, count(*) as attempts, sum(prompt_tokens) as prompt_tokens, sum(completion_tokens) as completion_tokens,
-    case when sum(cost_usd) > 0 or sum(cost_usd is null) = 0 then sum(cost_usd) end as cost_usd
+    case when sum(cost_usd) > 0 or sum(cost_usd is null and state != 'sent') = 0
+      then coalesce(sum(cost_usd), 0.0) end as cost_usd
   from attempts group by run_id)
 select runs.id, name, status, created_at, coalesce(trials, 0) as trials, coalesce(ok, 0) as ok,
   coalesce(failed, 0) as failed, coalesce(reused, 0) as reused, coalesce(attempts, 0) as attempts,
@@ -202,16 +205,34 @@ def trial_frame(store: Store, run: RunRow) -> pd.DataFrame:
 def _case_columns(inputs: Iterable[str], run: RunRow) -> dict[str, list[Any]]:
     parsed: dict[str, dict[str, Any]] = {}
     cases = [parsed.setdefault(text, json.loads(text)) if text not in parsed else parsed[text] for text in inputs]
-    taken = {*COLUMNS, *(name for cell in run.plan["cells"] for name in cell)}
-    return {
-        f"case.{name}" if name in taken else name: [case.get(name) for case in cases] for name in run.plan["columns"]
-    }
+    names = _column_names(run.plan["columns"], "case", taken={*COLUMNS, *_swept_names(run), *_all_names(run)})
+    return {column: [case.get(name) for case in cases] for name, column in names.items()}
 
 
 def _varying_columns(params: Iterable[str], run: RunRow) -> dict[str, list[Any]]:
     parsed = {compact(cell): cell for cell in run.plan["cells"]}
     cells = [parsed[text] if text in parsed else json.loads(text) for text in params]
-    return {name: [_groupable(cell.get(name)) for cell in cells] for name in varying(run.plan["cells"])}
+    names = _column_names(varying(run.plan["cells"]), "param", taken=set(COLUMNS))
+    return {column: [_groupable(cell.get(name)) for cell in cells] for name, column in names.items()}
+
+
+def _column_names(names: Sequence[str], kind: str, *, taken: set[str]) -> dict[str, str]:
+    """Return name -> column; a name that is taken, or that looks as if it had been, has its kind put before it."""
+    found: dict[str, str] = {}
+    for name in names:
+        column = name
+        while column in taken or column in found.values() or (column != name and column in names):
+            column = f"{kind}.{column}"
+        found[name] = column
+    return found
+
+
+def _swept_names(run: RunRow) -> list[str]:
+    return list(_column_names(varying(run.plan["cells"]), "param", taken=set(COLUMNS)).values())
+
+
+def _all_names(run: RunRow) -> set[str]:
+    return {name for cell in run.plan["cells"] for name in cell}
 
 
 def varying(cells: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -265,6 +286,18 @@ def error_counts(store: Store, run_id: int) -> list[tuple[str, int]]:
     return [(row[0], row[1]) for row in store.read(_ERRORS, (run_id,))]
 
 
+_FIRST_FAILURE = """
+select samples.reason from trials join samples on samples.id = trials.sample_id
+where run_id = ? and samples.state in ('failed', 'stopped') order by trials.position limit 1
+"""
+
+
+def first_failure(store: Store, run_id: int) -> str | None:
+    """Return why the first trial without an answer has none, or None when no trial failed."""
+    rows = store.read(_FIRST_FAILURE, (run_id,))
+    return rows[0][0] if rows else None
+
+
 # Money
 
 
@@ -290,7 +323,8 @@ _SPENDING = """
 select count(*) as attempts, coalesce(sum(prompt_tokens), 0) as prompt_tokens,
   coalesce(sum(cached_tokens), 0) as cached_tokens, coalesce(sum(completion_tokens), 0) as completion_tokens,
   coalesce(sum(reasoning_tokens), 0) as reasoning_tokens,
-  case when count(*) = 0 then 0.0 when sum(cost_usd) > 0 or sum(cost_usd is null) = 0 then sum(cost_usd) end
+  case when count(*) = 0 then 0.0
+    when sum(cost_usd) > 0 or sum(cost_usd is null and state != 'sent') = 0 then coalesce(sum(cost_usd), 0.0) end
     as cost_usd,
   coalesce(sum(state in ('unknown', 'sent')), 0) as unknown,
   coalesce(sum(cost_usd is null and state not in ('unknown', 'sent')), 0) as unpriced
@@ -350,7 +384,7 @@ def nearest(store: Store, request: Request) -> Nearest | None:
     bodies = [(row[0], json.loads(row[1])) for row in rows]
     if not bodies:
         return None
-    best = min(bodies, key=lambda found: len(diffs.differing_fields(asked, found[1])))
+    best = min(bodies, key=lambda found: diffs.distance(asked, found[1]))
     return Nearest(best[0], diffs.differing_fields(asked, best[1]), diffs.describe(asked, best[1]))
 
 
@@ -379,7 +413,7 @@ from (
 join requests as r on r.id = a.request_id
 """
 _REFUSALS = """
-select distinct requests.model, error_param from attempts
+select distinct requests.model, error_param, error_code, requests.body from attempts
 join requests on requests.id = attempts.request_id
 join attempt_samples on attempt_samples.attempt_id = attempts.id join samples on samples.id = attempt_samples.sample_id
 where http_status = 400 and error_param is not null
@@ -392,9 +426,10 @@ def model_facts(store: Store, model: str, identity: str) -> ModelFacts:
     return ModelFacts(*store.read(_FACTS, (model, identity))[0])
 
 
-def refusals(store: Store, identity: str) -> set[tuple[str, str]]:
-    """Return the (model, parameter) pairs that a backend was seen to refuse."""
-    return {(row[0], row[1]) for row in store.read(_REFUSALS, (identity,))}
+def refusals(store: Store, identity: str) -> set[Refusal]:
+    """Return the parameters, or values of them, that models of a backend were seen to refuse."""
+    rows = store.read(_REFUSALS, (identity,))
+    return {refusal(model, param, code, json.loads(body)) for model, param, code, body in rows}
 
 
 # One logged exchange

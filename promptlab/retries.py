@@ -6,10 +6,12 @@ by its message; every error class of the API ends in exactly one kind.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from promptlab._json import canonical
 from promptlab.attempts import Failure, Outcome
 
 #: throttle: too fast. account: nobody will be answered. model: this model will not answer. parameter: not with this
@@ -58,20 +60,20 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What one request has been through in this run."""
+    """What one request has been through in this run; `since_s` is when its first attempt failed, None before that."""
 
     counted: int = 0
     throttled: int = 0
     bad_replies: int = 0
-    since_s: float = 0.0
+    since_s: float | None = None
 
-    def after(self, kind: Kind) -> History:
-        """Return the history with one more attempt of this kind."""
+    def after(self, kind: Kind, *, now_s: float) -> History:
+        """Return the history with one more attempt of this kind, which has just failed."""
         return History(
             counted=self.counted + (kind != "throttle"),
             throttled=self.throttled + (kind == "throttle"),
             bad_replies=self.bad_replies + (kind == "bad_reply"),
-            since_s=self.since_s,
+            since_s=now_s if self.since_s is None else self.since_s,
         )
 
 
@@ -103,17 +105,49 @@ def classify(outcome: Outcome) -> Kind:
 
 
 def decide(
-    outcome: Outcome, history: History, policy: RetryPolicy, *, now_s: float, random: Callable[[], float]
+    outcome: Outcome,
+    history: History,
+    policy: RetryPolicy,
+    *,
+    now_s: float,
+    answered_s: float = -math.inf,
+    random: Callable[[], float],
 ) -> Retry | Stop:
-    """Return what to do after a failed attempt; `history` includes it, `random` draws from [0, 1)."""
+    """Return what to do after a failed attempt.
+
+    `history` includes it, `answered_s` is when the last answer to any request came, and `random` draws from [0, 1). A
+    throttle concerns every request: it ends the run when nothing was answered for as long as an outage may last, or
+    when the server asks to wait longer than that.
+    """
     kind = classify(outcome)
     if kind in _SCOPES:
         return Stop(_SCOPES[kind])
     wait_s = _wait_s(outcome, history, policy, random)
+    since_s = now_s if history.since_s is None else history.since_s
+    if kind == "throttle":
+        is_over = now_s + wait_s - max(since_s, answered_s) > policy.outage_s
+        return Stop("run") if is_over else Retry(wait_s, for_all=True)
     spent = history.counted >= policy.attempts or history.bad_replies > policy.bad_replies
-    if spent or now_s + wait_s - history.since_s > policy.outage_s:
-        return Stop("trial")
-    return Retry(wait_s, for_all=kind == "throttle")
+    return Stop("trial") if spent or now_s + wait_s - since_s > policy.outage_s else Retry(wait_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """That a model was seen to refuse a parameter, or one value of it (canonical JSON; None: any value)."""
+
+    model: str
+    param: str
+    value: str | None
+
+    def concerns(self, model: str, params: Mapping[str, Any]) -> bool:
+        """Whether a request to a model with these parameters would be refused as well."""
+        value = params.get(self.param)
+        return self.model == model and value is not None and self.value in {None, canonical(value)}
+
+
+def refusal(model: str, param: str, code: str | None, params: Mapping[str, Any]) -> Refusal:
+    """Return what an error says about later requests: `unsupported_value` speaks of one value only."""
+    return Refusal(model, param, canonical(params.get(param)) if code == "unsupported_value" else None)
 
 
 def _by_status(status: int, failure: Failure, outcome: Outcome) -> Kind:

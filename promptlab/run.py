@@ -144,6 +144,8 @@ class Run:
         spent, status, counts = self.usage, self.status, self._counts()
         ends = ", ".join(f"{number:,} {state}" for state, number in counts.items()) or "none"
         facts = [("trials", f"{_text.count(len(self), 'trial')}, {ends}")]
+        if counts.get("failed") or counts.get("stopped"):
+            facts.append(("without an answer", "run.errors tells why"))
         if status != "done":
             facts.append(("status", f"{status}: {_text.clipped(self.reason, 200)}" if self.reason else status))
         facts.append(("spent", _spent(spent)))

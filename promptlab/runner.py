@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from promptlab import ledger
 from promptlab.attempts import Failure, Outcome, from_reply, from_send_error, redact
@@ -22,7 +23,7 @@ from promptlab.backends._base import Backend, SendError
 from promptlab.errors import PromptlabError, StoreError
 from promptlab.prices import cost_usd
 from promptlab.requests import Request
-from promptlab.retries import History, Retry, RetryPolicy, Stop, classify, decide
+from promptlab.retries import History, Refusal, Retry, RetryPolicy, Stop, classify, decide, refusal
 from promptlab.store import Store
 from promptlab.writer import Operation
 
@@ -33,11 +34,11 @@ POLL_S = 0.5  # how often a sample that another kernel is asking is looked at
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One sample to be answered; `params` are the names of the request's parameters."""
+    """One sample to be answered; `params` are the request's parameters."""
 
     sample_id: int
     request: Request
-    params: frozenset[str]
+    params: Mapping[str, Any]
 
 
 @dataclass(slots=True)
@@ -89,16 +90,16 @@ class _Stops:
 
     run: str | None = None
     models: dict[str, str] = field(default_factory=dict)
-    parameters: dict[tuple[str, str], str] = field(default_factory=dict)
+    parameters: dict[Refusal, str] = field(default_factory=dict)
 
     def learn(self, stop: Stop, job: Job, outcome: Outcome) -> None:
-        reason = told(outcome)
+        reason, failure = told(outcome), outcome.failure
         if stop.scope == "run":
             self.run = reason
         elif stop.scope == "model":
             self.models[job.request.model] = reason
-        elif stop.scope == "parameter" and outcome.failure and outcome.failure.param in job.params:
-            self.parameters[job.request.model, outcome.failure.param] = reason
+        elif stop.scope == "parameter" and failure and failure.param and failure.param in job.params:
+            self.parameters[refusal(job.request.model, failure.param, failure.code, job.params)] = reason
 
     def reason(self, job: Job) -> tuple[str, str] | None:
         """Return (kind of failure, reason) when a job is not to be asked."""
@@ -106,10 +107,15 @@ class _Stops:
             return "account", self.run
         if job.request.model in self.models:
             return "model", self.models[job.request.model]
-        for (model, param), reason in self.parameters.items():
-            if model == job.request.model and param in job.params:
+        for refused, reason in self.parameters.items():
+            if refused.concerns(job.request.model, job.params):
                 return "parameter", reason
         return None
+
+    @property
+    def first(self) -> str | None:
+        """The first reason for which something was not asked."""
+        return next(iter([*filter(None, [self.run]), *self.models.values(), *self.parameters.values()]), None)
 
 
 class Runner:
@@ -149,6 +155,7 @@ class Runner:
         self._stopping = asyncio.Event()
         self._never = asyncio.Event()
         self._gate_opens_s = 0.0  # on the monotonic clock: nothing is sent before
+        self._answered_s = -math.inf  # when the last answer came
         self._is_cut = False  # some job was not taken to an end
         self._workers: list[asyncio.Task[None]] = []
 
@@ -178,8 +185,8 @@ class Runner:
         status, reason = "failed", "the run was cut off"
         try:
             await self.arun(run_id, jobs)
-            is_cut = self._is_cut or self.stops.run
-            status, reason = ("stopped", self.stops.run or self._why_stopped()) if is_cut else ("done", "")
+            is_cut = self._is_cut or self.stops.run or self.progress.stopped
+            status, reason = ("stopped", self.stops.first or self._why_stopped()) if is_cut else ("done", "")
         except Exception as exc:
             reason = self._redacted(f"{type(exc).__name__}: {exc}")
             raise
@@ -213,7 +220,8 @@ class Runner:
                 job = next(stream, None)
                 if job is None:
                     return
-                self._is_cut |= not await self._answer(run_id, job)
+                is_ended = await self._answer(run_id, job)  # before the flag is read: others set it meanwhile
+                self._is_cut |= not is_ended
         except BaseException:
             self._is_cut = True
             self.stop()  # an abort, a store that cannot be written, or a fault of ours: start nothing new
@@ -221,7 +229,7 @@ class Runner:
 
     async def _answer(self, run_id: int, job: Job) -> bool:
         """Take one job to an end: answered, failed or stopped; return False when it is left for later."""
-        history = History(since_s=self.clock.monotonic_s())
+        history = History()
         while not self.is_stopping:
             if stopped := self.stops.reason(job):
                 await self._give_up([job.sample_id], *stopped)
@@ -255,10 +263,11 @@ class Runner:
         outcome = await self._exchanged(job, claim)
         latency_ms = (self.clock.monotonic_s() - started_s) * 1000
         if outcome.state == "ok":
+            self._answered_s = self.clock.monotonic_s()
             await self._store(job, claim, outcome, latency_ms, settled="done")
             return None, history
-        history = history.after(classify(outcome))
-        decision = decide(outcome, history, self.policy, now_s=self.clock.monotonic_s(), random=self.clock.random)
+        history = history.after(classify(outcome), now_s=self.clock.monotonic_s())
+        decision = self._decided(outcome, history)
         if isinstance(decision, Retry):
             self._shut_gate(decision)  # at once: while the outcome is being written others would go on sending
             settled: Literal["todo"] | None = "todo" if self.is_stopping else None
@@ -270,6 +279,10 @@ class Runner:
             self.stop()
         await self._store(job, claim, outcome, latency_ms, settled="failed")
         return None, history
+
+    def _decided(self, outcome: Outcome, history: History) -> Retry | Stop:
+        now_s, answered_s = self.clock.monotonic_s(), self._answered_s
+        return decide(outcome, history, self.policy, now_s=now_s, answered_s=answered_s, random=self.clock.random)
 
     async def _exchanged(self, job: Job, claim: ledger.Claim) -> Outcome:
         """Send once; whatever happens has an outcome, also when the run is aborted meanwhile."""
@@ -294,7 +307,8 @@ class Runner:
 
     async def _claim(self, run_id: int, job: Job) -> ledger.Claim:
         claim = partial(ledger.begin_attempt, run_id=run_id, sample_id=job.sample_id, request_key=job.request.key)
-        return await self._noted(partial(claim, owner=self.owner, now_s=self.clock.wall_s()))
+        claim = partial(claim, owner=self.owner, is_free=self.backend.is_free)
+        return await self._noted(partial(claim, now_s=self.clock.wall_s()))
 
     async def _store(
         self,
@@ -376,6 +390,11 @@ def _is_refusal(outcome: Outcome) -> bool:
 def told(outcome: Outcome) -> str:
     """Return one sentence on why an attempt has no answer."""
     failure = outcome.failure or Failure("unknown", "")
-    status = f"HTTP {outcome.http_status} " if outcome.http_status else ""
+    status = f"HTTP {outcome.http_status}" if outcome.http_status else ""
+    kind = "" if failure.type == status else failure.type
     code = f" ({failure.code})" if failure.code and failure.code != failure.type else ""
-    return f"{status}{failure.type}{code}: {failure.message}"
+    hint = "; check the base URL: it should end as the server's documents say, often in /v1" if kind == "" else ""
+    wait = f" (it asks to wait {outcome.retry_after_s:g} s)" if outcome.retry_after_s else ""
+    return (
+        f"{' '.join(filter(None, [status, kind]))}{code}: {failure.message}{hint if status == 'HTTP 404' else ''}{wait}"
+    )

@@ -13,7 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,24 +76,26 @@ class Writer:
             thread.join()
 
     def _main(self, jobs: _Jobs) -> None:
-        """Work through one queue, on a connection of its own, to its end."""
-        try:
-            connection = self._connect()
-        except Exception as exc:  # noqa: BLE001 - every waiter hears of it
-            self._refuse(jobs, exc)
-            return
-        try:
-            _Session(connection, jobs, self._path, self._when_idle).work()
-        except Exception as exc:  # noqa: BLE001 - a broken connection: every waiter hears of it, the next gets a new one
-            self._refuse(jobs, exc)
-        finally:
-            connection.close()
+        """Work through one queue, on a connection of its own, to its end.
 
-    def _refuse(self, jobs: _Jobs, exc: Exception) -> None:
-        """Answer all who wait in a queue that nobody works on any more."""
+        An interrupt in the moment of the start can leave two threads on one queue, so an end is passed on.
+        """
+        batch: list[_Job] = []
+        try:
+            with closing(self._connect()) as connection:
+                _Session(connection, jobs, batch, self._path, self._when_idle).work()
+        except Exception as exc:  # noqa: BLE001 - no connection, or a broken one: every waiter hears of it
+            self._refuse(jobs, batch, exc)
+        finally:
+            jobs.put(None)
+
+    def _refuse(self, jobs: _Jobs, batch: list[_Job], exc: Exception) -> None:
+        """Answer all who wait for a connection that is not to be had; who comes after them gets another one."""
         with self._lock:
-            if jobs is self._jobs:
-                self._forget(jobs)
+            self._forget(jobs)
+        for _, future in batch:
+            if not future.done():
+                future.set_exception(_named(exc, self._path))
         while not jobs.empty():
             job = jobs.get()
             if job is not None and job[1].set_running_or_notify_cancel():
@@ -109,10 +111,16 @@ class _Session:
     """What the thread does: takes jobs in batches, commits, and uses the time when nobody waits."""
 
     def __init__(
-        self, connection: sqlite3.Connection, jobs: _Jobs, path: Path, when_idle: Operation[bool] | None
+        self,
+        connection: sqlite3.Connection,
+        jobs: _Jobs,
+        batch: list[_Job],
+        path: Path,
+        when_idle: Operation[bool] | None,
     ) -> None:
         self._connection = connection
         self._jobs = jobs
+        self._batch = batch  # what is being worked on; whoever made the session answers it when the session breaks
         self._path = path
         self._when_idle = when_idle
         self._is_settled = True  # nothing was written since the last idle time
@@ -131,30 +139,31 @@ class _Session:
         except queue.Empty:
             self._idle()
             return True
-        batch, ended = self._batch(first)
-        if batch:
-            self._commit(batch)
-        return not ended
+        goes_on = self._take(first)
+        if self._batch:
+            self._commit()
+        return goes_on
 
-    def _batch(self, first: _Job | None) -> tuple[list[_Job], bool]:
-        """Return the jobs that wait, without those cancelled meanwhile, and whether the end was among them."""
-        batch: list[_Job] = []
-        job = first
+    def _take(self, job: _Job | None) -> bool:
+        """Take the jobs that wait, but for those cancelled meanwhile; return whether the end was not among them."""
+        self._batch.clear()
         while job is not None:
             if job[1].set_running_or_notify_cancel():
-                batch.append(job)
-            if len(batch) == BATCH or self._jobs.empty():
-                return batch, False
+                self._batch.append(job)
+            if len(self._batch) == BATCH or self._jobs.empty():
+                return True
             job = self._jobs.get()
-        return batch, True
+        return False
 
-    def _commit(self, batch: list[_Job]) -> None:
+    def _commit(self) -> None:
         try:
             _begin(self._connection)
-            answers = [(future, *_attempted(self._connection, operation)) for operation, future in batch]
+            answers = [(future, *_attempted(self._connection, operation)) for operation, future in self._batch]
             self._connection.execute("commit")
         except Exception as exc:  # noqa: BLE001 - every waiter of the batch hears of it
-            self._take_back(batch, exc)
+            _roll_back(self._connection)
+            for _, future in self._batch:
+                future.set_exception(_named(exc, self._path))
             return
         self._is_settled = False
         for future, value, error in answers:
@@ -164,13 +173,6 @@ class _Session:
                 future.set_exception(_named(error, self._path))
         if self._log_bytes() > self._fold_at:
             self._fold()
-
-    def _take_back(self, batch: list[_Job], exc: Exception) -> None:
-        try:
-            _roll_back(self._connection)
-        finally:
-            for _, future in batch:
-                future.set_exception(_named(exc, self._path))
 
     def _idle(self) -> None:
         """Bring the index up to date while nobody waits, then fold the log: the file alone then holds everything."""

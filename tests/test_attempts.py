@@ -174,7 +174,7 @@ def test_another_model_is_told_from_a_version(asked, answered, is_other):
     [
         pytest.param({"prompt_tokens": "9", "completion_tokens": 3.0}, (None, None), id="texts and floats"),
         pytest.param({"prompt_tokens": -1, "completion_tokens": True}, (None, None), id="negative and boolean"),
-        pytest.param({"prompt_tokens": 2**63, "completion_tokens": 2**53 - 1}, (None, 2**53 - 1), id="huge"),
+        pytest.param({"prompt_tokens": 2**53, "completion_tokens": 2**53 - 1}, (None, 2**53 - 1), id="huge"),
         pytest.param({"prompt_tokens": 0, "prompt_tokens_details": [1]}, (0, None), id="details as a list"),
         pytest.param({"prompt_tokens": 1, "completion_tokens_details": None}, (1, None), id="details null"),
     ],
@@ -295,6 +295,8 @@ def test_a_body_that_was_sent_differently_is_kept():
         pytest.param(b"<h1>Bad Gateway</h1>", 502, Failure("HTTP 502", "<h1>Bad Gateway</h1>"), id="HTML"),
         pytest.param(b"", 503, Failure("HTTP 503", "empty body"), id="empty error"),
         pytest.param(b"[1]", 307, Failure("HTTP 307", "[1]"), id="redirect"),
+        pytest.param({"choices": [{}]}, 199, Failure("HTTP 199", '{"choices": [{}]}'), id="before the 2xx"),
+        pytest.param({"choices": [{}]}, 300, Failure("HTTP 300", '{"choices": [{}]}'), id="after the 2xx"),
         pytest.param(ANSWER, 500, Failure("HTTP 500", json.dumps(ANSWER)[:200]), id="answer with status 500"),
     ],
 )
@@ -401,6 +403,10 @@ def http_date(seconds=0):
         pytest.param(
             {"retry-after": "Fri, 02 Jan 2026 03:04:14 -0000", "date": http_date()}, 9.0, id="date without a zone"
         ),
+        pytest.param(
+            {"retry-after": "Fri, 02 Jan 2026 04:04:14 +0100", "date": http_date()}, 9.0, id="date in another zone"
+        ),
+        pytest.param({"retry-after": "1e9"}, None, id="decades"),
         pytest.param({"retry-after": "-1"}, None, id="negative"),
         pytest.param({"retry-after": "nan"}, None, id="NaN"),
         pytest.param({"retry-after": "inf"}, None, id="infinity"),
@@ -491,6 +497,21 @@ def test_no_secret_stays(secrets, pieces, key_like):
     clean, is_redacted = redact(content, secrets, key_like=key_like)
     assert is_redacted
     assert not any(secret.encode() in clean for secret in secrets)
+
+
+@pytest.mark.parametrize(
+    ("status", "is_redacted"),
+    [
+        pytest.param(200, False, id="answer"),
+        pytest.param(299, False, id="last of the 2xx"),
+        pytest.param(300, True, id="redirect"),
+        pytest.param(401, True, id="refusal"),
+    ],
+)
+def test_somebodys_key_is_replaced_in_errors_alone(status, is_redacted):
+    """An answer is kept as the model wrote it, keys that it made up included."""
+    outcome = parsed(b"sk-other-abcdefgh", status)
+    assert (outcome.response, outcome.redacted) == (b"[redacted]" if is_redacted else b"sk-other-abcdefgh", is_redacted)
 
 
 def test_no_secret_stays_in_an_outcome():

@@ -111,7 +111,9 @@ def test_a_value_nested_without_end_is_refused():
 )
 def test_cases_are_a_list(rows, kind):
     """One mapping is not a list of one."""
-    assert raised(Cases, rows) == (f"cases are a list of mappings, not one {kind}; write [{{...}}]",)
+    assert raised(Cases, rows) == (
+        f"cases are a list of mappings, not one {kind}; write [{{...}}], or Cases.from_csv(path) for a file",
+    )
 
 
 def test_a_frame_with_two_columns_of_one_name_is_refused():
@@ -205,7 +207,11 @@ def test_jsonl_keeps_types(path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        pytest.param('{"a": 1', ", line 3: not JSON (Expecting ',' delimiter: ", id="broken"),
+        pytest.param(
+            '{"a": 1',
+            ", line 3: not JSON (Expecting ',' delimiter: line 1 column 8 (char 7)); each line holds one object",
+            id="broken",
+        ),
         pytest.param("[1]", ', line 3: [1] is not an object; write {"column": value, ...}', id="list"),
         pytest.param('"text"', ", line 3: 'text' is not an object; write", id="text"),
         pytest.param('{"a": ' + "1" * 5000 + "}", ", line 3: not JSON (Exceeds the limit", id="endless number"),
@@ -280,7 +286,8 @@ def test_parquet_without_its_extra_says_what_to_install(path):
 def test_the_first_cases():
     """`head` keeps the order and takes what is there."""
     assert list(Cases(CAPITALS).head(2)) == CAPITALS[:2]
-    assert list(Cases(CAPITALS).head()) == CAPITALS
+    assert list(Cases(CAPITALS).head(9)) == CAPITALS
+    assert len(Cases(CAPITALS * 2).head()) == 5
 
 
 @given(st.integers(0, 20), st.integers())
@@ -300,9 +307,9 @@ def test_a_sample_is_no_larger_than_the_cases(n):
 
 
 def test_duplicates_are_pairs_of_places():
-    """Cases are equal when every column is, 1 and 1.0 being one number."""
+    """Cases are equal when every column is, as it would be printed: 1 and 1.0 are two prompts."""
     cases = Cases([{"a": 1}, {"a": 2}, {"a": 1.0}, {"a": True}, {"a": 1}])
-    assert cases.duplicates() == [(0, 2), (0, 4)]
+    assert cases.duplicates() == [(0, 4)]
 
 
 def test_a_frame_of_the_cases():
@@ -340,7 +347,9 @@ def test_any_text_is_a_case(text):
 
 def test_the_card_shows_the_first_cases_as_text():
     """Long values are cut, markup is shown, and the card says when there are more."""
-    card = Cases([{"a": "<b>" + "x" * 99}] * 6)._repr_html_()
+    cases = Cases([{"a": "<b>" + "x" * 99}] * 6)
+    card = cases._repr_html_()
     assert card.count("&lt;b&gt;" + "x" * 76 + "…") == 5
-    assert "the first 5" in card
-    assert "the first" not in Cases(CAPITALS)._repr_html_()
+    assert "<b>Cases · 6 cases</b>" in card
+    assert ">the first 5<" in card
+    assert "the first" not in cases.head(5)._repr_html_()

@@ -6,6 +6,7 @@ with SIGKILL after some number of them, and started again until it has finished.
 
 import json
 import random
+import signal
 import sqlite3
 from contextlib import closing
 
@@ -26,10 +27,10 @@ from studies import plan_of, BRISK
 from promptlab import Lab
 lab = Lab(sys.argv[1], base_url=sys.argv[2], api_key="sk-test-1234567890", policy=BRISK)
 run = lab.start(plan_of(lab, {QUESTIONS}, repeats={REPEATS}, temperature=1), concurrency={IN_FLIGHT})
-told, progress = None, run.progress
-while run.status == "running" or told is None:
-    if told != progress.done:
-        told = progress.done
+told, live = 0, run.progress
+while live and run.status in ("planned", "running"):
+    if live.done > told:
+        told = live.done
         os.write(1, f"{{told}}\\n".encode())
     time.sleep(0.002)
 run.wait(progress=False)
@@ -40,17 +41,18 @@ lab.close()
 
 def sweep_until(path, base_url, answers):
     """Start a sweep and kill it when it has acknowledged so many answers; return how many, or None if it finished."""
+    acknowledged, line = 0, ""
     with start_python(SWEEP, path, base_url) as process:
-        acknowledged = 0
         for line in process.stdout:
             if line.startswith("end"):
-                assert line == "end 1 done\n"
-                return None
+                break
             acknowledged = int(line)
             if acknowledged >= answers:
                 process.kill()
-        assert process.returncode is None or process.wait() == -9, process.stderr.read()
-        return acknowledged
+        errors = process.stderr.read()
+    was_killed = process.returncode == -signal.SIGKILL
+    assert was_killed or line == "end 1 done\n", errors
+    return acknowledged if was_killed else None
 
 
 def answers_in(path):
@@ -69,8 +71,7 @@ def swept(path, server, *, kills, seed=0):
         acknowledged = sweep_until(path, server.base_url, chance.randrange(max(1, (total - before) // 3)))
         server.settle()
         history.append((before, acknowledged, answers_in(path)))
-    while sweep_until(path, server.base_url, total + 1) is not None:
-        pass
+    assert sweep_until(path, server.base_url, total + 1) is None
     return history
 
 

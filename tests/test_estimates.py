@@ -138,11 +138,19 @@ def test_unanswered_trials_are_found_in_plan_order(lab_of):
 
 def test_a_refusal_once_seen_is_a_warning_of_the_next_plan(lab_of):
     """Only for plans that have both the model and the parameter."""
-    lab = lab_of(lambda _: error_reply(400, "no", code="unsupported_value", param="top_p"))
+    lab = lab_of(lambda _: error_reply(400, "no", code="unsupported_parameter", param="top_p"))
     lab.run(plan_of(lab, 1, top_p=0.5), progress=False)
     warning = "m was seen to refuse top_p; requests with both will fail"
     found = [plan_of(lab, 1, **params).learned for params in ({"top_p": 1}, {}, {"model": "n", "top_p": 1})]
     assert found == [(warning,), (), ()]
+
+
+def test_a_refused_value_says_nothing_about_others(lab_of):
+    """`unsupported_value` speaks of one value: another one of the same parameter is not warned of."""
+    lab = lab_of(lambda _: error_reply(400, "only 1", code="unsupported_value", param="temperature"))
+    lab.run(plan_of(lab, 1, temperature=0.5), progress=False)
+    found = [plan_of(lab, 1, temperature=value).learned for value in (0.5, 1)]
+    assert found == [("m was seen to refuse temperature=0.5; requests with both will fail",), ()]
 
 
 def test_a_plan_keeps_its_key_and_its_order(lab_of):
@@ -164,7 +172,7 @@ def test_a_plan_explains_itself(lab_of):
         f"answered in {lab.path} and costs nothing",
         "not answered; the nearest answered request is 1: temperature is 0.7 here and 0.5 there",
         "not answered: this request is, but only its repeats 0",
-        "not answered; the nearest answered request is 1: it was asked of another backend or generation, not of "
-        "scripted, generation 1",
+        "not answered; the nearest answered request is 1: the same, but as another repeat or generation, or of another "
+        "backend than scripted",
         f"not answered: {lab.path} holds no answer from POST /completions",
     ]

@@ -242,8 +242,8 @@ def test_a_question_without_an_answer_raises(reply, message):
         assert (str(caught.value), len(lab.backend.requests)) == (message, 2)
 
 
-def test_the_local_model_is_the_model_unless_another_is_named():
-    """With it, `model=` may be left out."""
+def test_the_local_model_is_the_only_model():
+    """With it, `model=` may be left out, and another name is refused, since the server would answer to any."""
 
     class Quick(LocalModel):
         """A local model whose answers are scripted."""
@@ -256,7 +256,9 @@ def test_the_local_model_is_the_model_unless_another_is_named():
 
     with Lab(backend=Quick()) as lab:
         hi = PromptTemplate("hi", user="Hi")
-        assert [lab.ask(hi).text, lab.ask(hi, model="other").text] == ["smollm2-135m", "other"]
+        assert lab.ask(hi).text == "smollm2-135m"
+        with pytest.raises(PlanError, match=r"model='other' is not on offer here; .* for 'smollm2-135m' only"):
+            lab.ask(hi, model="other")
 
 
 # What the file holds

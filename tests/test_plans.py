@@ -304,9 +304,9 @@ def test_every_problem_is_listed():
         "cases 0 and 1 are equal; remove one (to ask several times, use repeats=)",
         "repeats=0: a whole number from 1 is needed",
         "generation=-1: a whole number from 0 is needed",
-        "the grid names no model; add e.g. model='gpt-4.1-mini' (lab.models() lists what is on offer)",
         "the grid has equal settings; remove one (to ask several times, use repeats=)",
         "template 't' needs {{ zzz }}, which the cases do not have; the columns are question",
+        "the grid names no model; add e.g. model='gpt-4.1-mini' (lab.models() lists what is on offer)",
         "case 2: template 'terse' cannot render '{{ question }}': a slot would print None; fill the case's value, "
         "or test it with {% if ... %} (None in this case: question)",
     )

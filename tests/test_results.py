@@ -12,6 +12,7 @@ import pytest
 
 from promptlab import Cases, Lab, NotFoundError, ParameterGrid, PromptTemplate, RetryPolicy, results
 from promptlab.results import COLUMNS, Spending
+from promptlab.retries import Refusal
 from promptlab.testing import ScriptedBackend, SendError, error_reply, text_reply
 from studies import ASK, plan_of
 
@@ -380,7 +381,7 @@ def test_refusals_are_learned_for_the_backend_that_refused(lab_of):
     """A parameter that one address refuses is not held against another."""
     lab = lab_of(lambda _: error_reply(400, "no", code="unsupported_value", param="top_p"))
     lab.run(plan_of(lab, 1, top_p=0.5), progress=False)
-    assert results.refusals(lab.store, "scripted") == {("m", "top_p")}
+    assert results.refusals(lab.store, "scripted") == {Refusal("m", "top_p", "0.5")}
     assert results.refusals(lab.store, "elsewhere") == set()
 
 
@@ -409,3 +410,26 @@ def test_the_index_of_refusals_is_used(lab_of):
     lab = lab_of()
     steps = lab.store.read(f"explain query plan {results._REFUSALS}", ("scripted",))
     assert any("attempts USING INDEX attempts_refused" in row["detail"] for row in steps)
+
+
+def test_swept_names_that_are_columns_are_told_apart(lab_of):
+    """A template variable called like a column stands beside it, as `param.NAME`, and loses nothing."""
+    lab = lab_of(lambda body: body["messages"][-1]["content"])
+    echo = PromptTemplate("echo", user="{{ output }} {{ q }}")
+    grid = ParameterGrid(model="m", variables={"output": ["a", "b"]})
+    run = lab.run(echo, grid, cases=[{"q": "x", "status": "mine"}], progress=False)
+    frame = run.frame()
+    assert frame.columns.is_unique
+    assert frame[["param.output", "output", "case.status", "status"]].to_numpy().tolist() == [
+        ["a", "a x", "mine", "ok"],
+        ["b", "b x", "mine", "ok"],
+    ]
+    assert run.outputs == ["a x", "b x"]
+
+
+def test_one_and_one_point_nought_are_two_cases(lab_of):
+    """They make two prompts, so each run's frame shows the value that its prompt had."""
+    lab = lab_of(lambda body: body["messages"][-1]["content"])
+    ask = PromptTemplate("ask", user="{{ q }}")
+    runs = [lab.run(ask, {"model": "m"}, cases=[{"q": q}], name=str(q), progress=False) for q in (1, 1.0)]
+    assert [(str(run.frame()["q"][0]), run.outputs) for run in runs] == [("1", ["1"]), ("1.0", ["1.0"])]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from promptlab import RetryPolicy
 from promptlab.attempts import Failure, Outcome
-from promptlab.retries import History, Retry, Stop, classify, decide
+from promptlab.retries import History, Retry, Stop, classify, decide, refusal
 
 POLICY = RetryPolicy()
 
@@ -52,7 +52,7 @@ def status_of(kind):
 def decided(outcome, history=None, *, policy=POLICY, now_s=0.0, drawn=1.0):
     """Return the decision after an attempt, with every random draw the same."""
     kind = classify(outcome)
-    return decide(outcome, history or History().after(kind), policy, now_s=now_s, random=lambda: drawn)
+    return decide(outcome, history or History().after(kind, now_s=5.0), policy, now_s=now_s, random=lambda: drawn)
 
 
 # Kinds
@@ -209,17 +209,17 @@ def test_throttled_attempts_are_not_counted():
     """A rate limit is no fault of the request."""
     history = History()
     for _ in range(50):
-        history = history.after("throttle")
-    assert history == History(throttled=50)
+        history = history.after("throttle", now_s=5.0)
+    assert history == History(throttled=50, since_s=5.0)
     assert decided(failed(429), history) == Retry(30.0, for_all=True)
 
 
 def test_a_bad_reply_is_asked_for_once_more():
     """It was paid for, so it is not tried as often as what was not."""
-    once = History().after("bad_reply")
+    once = History().after("bad_reply", now_s=5.0)
     assert decided(failed(200), once) == Retry(0.5)
-    assert decided(failed(200), once.after("bad_reply")) == Stop("trial")
-    assert decided(failed(500), once.after("transient")) == Retry(1.0)
+    assert decided(failed(200), once.after("bad_reply", now_s=5.0)) == Stop("trial")
+    assert decided(failed(500), once.after("transient", now_s=5.0)) == Retry(1.0)
 
 
 @pytest.mark.parametrize(
@@ -235,8 +235,28 @@ def test_an_outage_ends_after_ten_minutes(now_s, expected):
 
 
 def test_a_wait_beyond_the_outage_is_not_begun():
-    """A server that says "tomorrow" is not waited for."""
-    assert decided(failed(429, retry_after_s=86_400.0)) == Stop("trial")
+    """A server that says "tomorrow" is not waited for; as a throttle concerns all, the run ends."""
+    assert decided(failed(429, retry_after_s=86_400.0)) == Stop("run")
+    assert decided(failed(500, retry_after_s=86_400.0)) == Stop("trial")
+
+
+def test_a_throttle_is_waited_for_while_others_are_answered():
+    """However long one request is throttled, the run goes on as long as answers come."""
+    unlucky = History(throttled=9, since_s=0.0)
+    ends = [
+        decide(failed(429), unlucky, RetryPolicy(), now_s=5000.0, answered_s=answered_s, random=lambda: 0.0)
+        for answered_s in (0.0, 4990.0)
+    ]
+    assert ends == [Stop("run"), Retry(0.0, for_all=True)]
+
+
+def test_an_unsupported_value_speaks_of_that_value_only():
+    """Another value of the same parameter may be taken; an unsupported parameter is refused whatever its value."""
+    params = {"model": "m", "temperature": 0}
+    value, any_value = (refusal("m", "temperature", f"unsupported_{what}", params) for what in ("value", "parameter"))
+    assert [value.concerns("m", {"temperature": at}) for at in (0, 0.0, 1)] == [True, True, False]
+    assert [any_value.concerns("m", {"temperature": at}) for at in (0, 1, None)] == [True, True, False]
+    assert not any_value.concerns("n", {"temperature": 0})
 
 
 @pytest.mark.parametrize(
@@ -250,5 +270,5 @@ def test_a_wait_beyond_the_outage_is_not_begun():
 def test_a_history_grows_by_one_attempt(kind, expected):
     """The start stays, and the history before is left as it was."""
     before = History(counted=2, throttled=1, bad_replies=1, since_s=7.0)
-    assert before.after(kind) == expected
+    assert before.after(kind, now_s=5.0) == expected
     assert before == History(2, 1, 1, 7.0)

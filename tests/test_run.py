@@ -247,8 +247,8 @@ def test_a_failure_that_may_have_passed_is_asked_again(lab_of, failure):
     assert (run.id, run.status, run.outputs) == (1, "done", ["q0", "q1"])
 
 
-def test_trials_stopped_for_a_refused_parameter_are_not_asked_again(lab_of):
-    """The model refuses the parameter today as it did yesterday: nothing is sent, and the plan warns beforehand."""
+def test_trials_stopped_for_a_refused_parameter_are_tried_with_one_of_them(lab_of):
+    """They were never asked, so one is; the model refuses it as it did before, and the plan warns beforehand."""
     refusal = error_reply(400, "no", code="unsupported_parameter", param="top_p")
     lab = lab_of(lambda body: refusal if "top_p" in body else "yes")
     grid = ParameterGrid([{"model": "m"}, {"model": "m", "top_p": 0.5}])
@@ -258,8 +258,52 @@ def test_trials_stopped_for_a_refused_parameter_are_not_asked_again(lab_of):
     after = lab.plan(ASK, grid, cases=cases(6))
     run = finished(lab, after)
     warning = "m was seen to refuse top_p; requests with both will fail"
-    assert (sent, len(asked(lab)), run.status) == (7, 7, "done")
+    assert (sent, len(asked(lab)), run.status) == (7, 8, "stopped")
     assert (warning in before.warnings, warning in after.warnings) == (False, True)
+
+
+def test_a_plan_started_twice_is_one_run(lab_of, gate):
+    """Running the cell again while it is under way gives the same run, whose stop stops it."""
+    begun, goes_on = gate
+    lab = lab_of(held(begun, goes_on))
+    run = lab.start(plan_of(lab, 3), concurrency=1)
+    assert begun.acquire(timeout=10)
+    assert lab.start(plan_of(lab, 3), concurrency=1) is run
+    run.stop()
+    goes_on.set()
+    run.wait(progress=False)
+    assert (run.status, len(asked(lab))) == ("stopped", 1)
+
+
+def test_a_failure_that_stopped_a_run_is_raised_again(lab_of):
+    """A cell that is run again must not pass over what made it fail."""
+    lab = lab_of(lambda _: error_reply(400, "no"))
+    for _ in range(2):
+        with pytest.raises(RunError, match="HTTP 400 invalid_request_error: no"):
+            lab.run(plan_of(lab, 1), on_error="stop", progress=False)
+    assert len(asked(lab)) == 1
+
+
+def test_a_wait_longer_than_an_outage_ends_the_run(lab_of):
+    """A server that says "tomorrow" is not asked two hundred times; what was not asked is asked when run again."""
+    lab = lab_of(lambda _: error_reply(429, "slow down", headers={"retry-after": "700"}))
+    run = lab.run(plan_of(lab, 50), concurrency=1, progress=False)
+    assert (run.status, len(asked(lab))) == ("stopped", 1)
+    assert "it asks to wait 700 s" in run.reason
+
+
+def test_a_stopped_run_whose_other_workers_end_later_is_not_done(lab_of, gate):
+    """Whichever worker ends last: a sample that was left for later leaves the run stopped."""
+    begun, goes_on = gate
+    slow = held(begun, goes_on)
+    lab = lab_of(lambda body: slow(body) if question(body) == "q0" else error_reply(500, headers={"retry-after": "60"}))
+    run = lab.start(plan_of(lab, 2), concurrency=2)
+    assert begun.acquire(timeout=10)
+    wait_until(lambda: run.progress.attempts == 1, "the other sample waits")
+    run.stop()
+    goes_on.set()
+    run.wait(progress=False)
+    assert (run.status, list(run.frame()["status"])) == ("stopped", ["ok", "todo"])
 
 
 def test_a_run_whose_rest_was_answered_elsewhere_becomes_done(lab_of):
@@ -418,7 +462,7 @@ def test_a_live_run_shows_no_unknown_attempts(lab_of, gate):
     lab = lab_of(held(begun, goes_on))
     run = lab.start(plan_of(lab, 1))
     assert begun.acquire(timeout=10)
-    assert repr(run) == "<Run 1 'ask': 1 trial, 1 running; running; 1 request sent, 0 + 0 tokens, cost unknown>"
+    assert repr(run) == "<Run 1 'ask': 1 trial, 1 running; running; 1 request sent, 0 + 0 tokens, free>"
     goes_on.set()
     run.wait(progress=False)
 
@@ -560,7 +604,10 @@ def test_a_run_says_what_it_is(lab_of):
     """The text form has counts and what was spent, the rich one escapes names."""
     lab = lab_of(lambda body: error_reply(400, "<i>no</i>") if question(body) == "q1" else "yes")
     run = finished(lab, plan_of(lab, 3), name="<i>mine</i>")
-    assert repr(run) == "<Run 1 '<i>mine</i>': 3 trials, 2 ok, 1 failed; 3 requests sent, 16 + 2 tokens, free>"
+    assert (
+        repr(run)
+        == "<Run 1 '<i>mine</i>': 3 trials, 2 ok, 1 failed; run.errors tells why; 3 requests sent, 16 + 2 tokens, free>"
+    )
     page = run._repr_html_()
     assert ("<i>" in page, "1 x HTTP 400 invalid_request_error: &lt;i&gt;no" in page) == (False, True)
 

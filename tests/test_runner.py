@@ -88,7 +88,7 @@ def registered(store, plan):
     cases = write(partial(ledger.add_cases, cases=plan.cases)).result()
     rows = ledger.PlanRows(run_id, templates, cases)
     write(partial(ledger.add_trials, plan=plan, rows=rows, positions=range(len(plan)))).result()
-    return [Job(trial.position + 1, trial.request, frozenset(trial.cell.params)) for trial in plan]
+    return [Job(trial.position + 1, trial.request, trial.cell.params) for trial in plan]
 
 
 SOFTWARE = ("promptlab_version", "openai_version", "python_version", "host", "notebook", "git_commit", "note", "tags")
@@ -278,11 +278,15 @@ def test_what_is_about_to_leave_stays_when_the_account_is_refused(execute, lab):
 
 
 def test_an_unknown_model_stops_that_model(execute, lab):
-    """Requests to other models go on, and the run is done."""
+    """Requests to other models go on, and the run says what was not asked, and why."""
     plan = plan_of(lab, 10, model=["gone", "m"])
     runner = execute(lambda body: error_reply(404, "no such model") if body["model"] == "gone" else "yes", plan)
     asked = [request.model for request in runner.backend.requests]
-    assert (asked.count("gone"), asked.count("m"), run_row(lab.store)) == (1, 10, ("done", None))
+    assert (asked.count("gone"), asked.count("m"), run_row(lab.store)) == (
+        1,
+        10,
+        ("stopped", "HTTP 404 invalid_request_error: no such model"),
+    )
     assert sorted(states(lab.store)) == ["done"] * 10 + ["failed"] + ["stopped"] * 9
 
 

@@ -167,6 +167,12 @@ def asked(script, ask, **options):
         ask(lab)
 
 
+def models_nowhere():
+    """Ask where nobody listens."""
+    with Lab(base_url="http://127.0.0.1:9/v1") as lab:
+        lab.models()
+
+
 def with_a_client_of_the_wrong_kind():
     """Give a blocking client."""
     with contextlib.closing(openai.OpenAI(api_key=KEY)) as client:
@@ -190,7 +196,7 @@ ERRORS = {
     "settings that cannot be read": in_a_file_that_is_no_text,
     "a client that cannot be made": in_a_proxy_that_is_none,
     "models refused": lambda: asked(ECHO, lambda lab: lab.models()),
-    "models nowhere": lambda: Lab(base_url="http://127.0.0.1:9/v1").models(),
+    "models nowhere": models_nowhere,
     "an answer refused": lambda: asked(ECHO, lambda lab: lab.ask(ASK, {"q": "Hi"}, model="m")),
     "a run stopped": lambda: asked(ECHO, lambda lab: lab.run(plan_of(lab, 2), on_error="stop", progress=False)),
     "a plan refused": lambda: asked(ECHO, lambda lab: lab.plan(ASK, {"model": "m"})),

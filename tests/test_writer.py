@@ -319,3 +319,15 @@ def test_a_storm_of_interrupts_leaves_no_transaction_open(writer, path):
         other.execute("begin immediate")
         other.execute("rollback")
     assert set(acknowledged) - set(rows(path)) == set()
+
+
+def test_two_threads_on_one_queue_both_end(writer, path):
+    """An interrupt in the moment of a thread's start can leave a second one on its queue; closing ends both."""
+    writer.submit(add("first")).result()
+    twin = threading.Thread(target=writer._main, args=(writer._jobs,))
+    twin.start()
+    writer.submit(add("second")).result()
+    writer.close()
+    twin.join(timeout=10)
+    assert not twin.is_alive()
+    assert rows(path) == ["first", "second"]

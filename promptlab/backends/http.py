@@ -6,8 +6,9 @@ loop at the first request, since an AsyncOpenAI belongs to one loop, and over it
 (measured: 0.45 against 1.7 ms of CPU a request). That transport mislabels some errors, so a failure is told by the
 whole chain of its causes.
 
-The key is only ever held as a `Secret`, and no error of ours is chained to one of the client's: IPython's verbose
-tracebacks print the arguments of every frame, and the client passes the key along.
+The key is only ever held as a `Secret`, and no error that reaches the user is chained to one of the client's: IPython's
+verbose tracebacks print the arguments of every frame, and the client passes the key along. (A `SendError` never leaves
+the runner.)
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ class HttpBackend:
             late = SendError("deadline", f"no whole reply within {timeout_s:g} s", maybe_paid=True)
             raise late from exc
         except Exception as exc:
-            raise _send_error(exc) from exc
+            raise _send_error(exc, self.base_url) from exc
         sent = None if self._given is None else _body_sent(response, request)
         return Reply(response.status_code, dict(response.headers), response.content, sent)
 
@@ -282,12 +283,13 @@ _CAUSES: Mapping[str, tuple[str, bool]] = {
 }
 
 
-def _send_error(exc: BaseException) -> SendError:
+def _send_error(exc: BaseException, url: str) -> SendError:
     chain = list(_chain(exc))
     names = {kind.__name__ for link in chain for kind in type(link).__mro__}
     for name, (kind, maybe_paid) in _CAUSES.items():
         if name in names:
-            return SendError(kind, _told(chain), maybe_paid=maybe_paid)
+            where = f"{url} cannot be reached; is the server running? " if kind == "connect" else ""
+            return SendError(kind, where + _told(chain), maybe_paid=maybe_paid)
     return SendError("protocol", _told(chain), maybe_paid=True)
 
 

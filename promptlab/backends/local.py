@@ -58,6 +58,7 @@ class LocalModel:
         context: int = 2048,
         on_progress: Callable[[str], None] | None = None,
     ) -> None:
+        _check_sizes(slots=slots, context=context, threads=1 if threads is None else threads)
         self.threads = threads or server.default_threads()
         self.slots = slots
         self.context = context
@@ -235,3 +236,10 @@ class LocalModel:
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _check_sizes(**sizes: object) -> None:
+    wrong = [name for name, size in sizes.items() if isinstance(size, bool) or not isinstance(size, int) or size < 1]
+    if wrong:
+        msg = "; ".join(f"{name}={sizes[name]!r}: a whole number from 1 is needed" for name in wrong)
+        raise LocalModelError(msg)

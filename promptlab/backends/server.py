@@ -107,9 +107,8 @@ class Lease:
 
     def __init__(self, folder: Path) -> None:
         path = folder / "leases" / f"{os.getpid()}-{secrets.token_hex(4)}"
-        fd = open_lock(path)
+        fd = _held_lock(path)
         self._give_back = weakref.finalize(self, _give_back, fd, path, os.getpid())
-        try_lock(fd)
 
     def close(self) -> None:
         """Give the lease back; doing so twice does nothing."""
@@ -328,6 +327,20 @@ def _server_env(env: Mapping[str, str] = os.environ) -> dict[str, str]:
 def _make_private(folder: Path) -> None:
     (folder / "leases").mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
+
+
+def _held_lock(path: Path) -> int:
+    """Return a descriptor that holds the lock on a file that is there.
+
+    The server takes the same locks for a moment, to see which are held, and removes the files of those that are not: it
+    may meet a lease between its making and its locking.
+    """
+    while True:
+        fd = open_lock(path)
+        if try_lock(fd) and path.exists():
+            return fd
+        os.close(fd)
+        time.sleep(0.001)
 
 
 def _give_back(fd: int, path: Path, owner_pid: int) -> None:
