@@ -221,11 +221,11 @@ class LiveRun:
             time.sleep(POLL_S)
 
     def _wind_down(self, bar: _Bar | None) -> None:
-        self.stop()
-        in_flight = self.runner.progress.in_flight
-        if bar:
-            bar.say(f"stopping: {_text.count(in_flight, 'request')} in flight, interrupt again to drop them")
         try:
+            self.stop()
+            in_flight = self.runner.progress.in_flight
+            if bar:
+                bar.say(f"stopping: {_text.count(in_flight, 'request')} in flight, interrupt again to drop them")
             self._poll(bar)
         except KeyboardInterrupt:
             self.abort()

@@ -77,6 +77,12 @@ def test_an_axis_may_come_from_anywhere(axis):
     assert repr(cells(ParameterGrid(max_tokens=axis))) == "[{'max_tokens': 1}, {'max_tokens': 2}]"
 
 
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "seed", "best_of"])
+def test_a_whole_number_is_sent_as_one(name):
+    """Servers that read an integer refuse 16.0, which is what an array or a frame makes of it."""
+    assert repr(cells(ParameterGrid({name: 16.0}))) == f"[{{{name!r}: 16}}]"
+
+
 @pytest.mark.parametrize("constant", [0.5, np.float64(0.5), None], ids=["number", "numpy", "none"])
 def test_a_single_value_is_a_constant(constant):
     """What is no axis stands in every cell."""

@@ -597,6 +597,24 @@ def test_a_second_interrupt_drops_what_is_in_flight(path, fault_server):
     assert [entry["client_gone"] for entry in fault_server.ledger()] == [True] * 4
 
 
+def test_a_second_interrupt_counts_however_early_it_comes(lab_of, gate):
+    """Also one that comes while the first is still being answered, here while the bar is drawn, drops what is left."""
+
+    class Bar:
+        def say(self, _):
+            raise KeyboardInterrupt
+
+        def show(self):
+            """Draw nothing."""
+
+    begun, goes_on = gate
+    lab = lab_of(held(begun, goes_on))
+    run = lab.start(plan_of(lab, 3), concurrency=1)
+    assert begun.acquire(timeout=10)
+    run._live._wind_down(Bar())
+    assert (run.usage.unknown, run.status, list(run.frame()["status"])) == (1, "stopped", ["todo"] * 3)
+
+
 # Looking at it
 
 

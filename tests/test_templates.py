@@ -140,6 +140,14 @@ def test_every_problem_of_the_messages_is_listed():
             id="user twice",
         ),
         pytest.param(
+            ["user", "system", "user"],
+            (
+                "message 1 is a system message but not the first; many models expect it first",
+                "two user messages follow each other; many models expect user and assistant to alternate",
+            ),
+            id="system between",
+        ),
+        pytest.param(
             ["user", "assistant", "developer", "assistant"],
             (
                 "message 2 is a developer message but not the first; many models expect it first",
@@ -334,6 +342,8 @@ def test_an_optional_variable_may_be_absent(case, expected):
         pytest.param("{{ a }}", {"a": ""}, "", id="empty text"),
         pytest.param("{{ a }}", {"a": "\ud800\0"}, "\ud800\0", id="odd characters"),
         pytest.param("{{ 20000000 * 3 }} {{ 2 ** 10 }} {{ 'ab' * 2 }}", {}, "60000000 1024 abab", id="arithmetic"),
+        pytest.param("{{ 4 ** 0.5 }} {{ 0.5 ** 2 }} {{ 0.5 * 3 }}", {}, "2.0 0.25 1.5", id="floats"),
+        pytest.param("{# for me #}Hi", {}, "Hi", id="comment"),
         pytest.param("{{ a | tojson }}", {"a": {"b": "é's <", "a": None}}, '{"b": "é\'s <", "a": null}', id="tojson"),
         pytest.param("{{ a | tojson(indent=1) }}", {"a": [1]}, "[\n 1\n]", id="tojson indented"),
         pytest.param("{{ a | map('upper') | join(', ') }}", {"a": ["x", "y"]}, "X, Y", id="joined"),
@@ -640,6 +650,8 @@ def test_a_template_shows_its_shape(terse):
 
 def test_the_card_shows_messages_as_text():
     """Markup in a prompt is shown, not drawn; a call of a tool is shown as JSON."""
-    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}
-    card = PromptTemplate("<t>", messages=[("user", "<b>"), call], note="<n>")._repr_html_()
-    assert all(text in card for text in ("&lt;t&gt;", "&lt;b&gt;", "&lt;n&gt;", "&quot;id&quot;: &quot;1&quot;"))
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "é"}]}
+    named = {"role": "user", "content": "Hi", "name": "Ann"}
+    card = PromptTemplate("<t>", messages=[("user", "<b>"), call, named], note="<n>")._repr_html_()
+    assert all(text in card for text in ("&lt;t&gt;", ">&lt;b&gt;<", "&lt;n&gt;", "&quot;id&quot;: &quot;é&quot;"))
+    assert ">{\n  &quot;content&quot;: &quot;Hi&quot;,\n  &quot;name&quot;: &quot;Ann&quot;\n}<" in card
