@@ -31,6 +31,33 @@ _Job = tuple[Operation[Any], "Future[Any]"]
 _Jobs = queue.SimpleQueue["_Job | None"]
 
 
+class Pending(Future[T]):
+    """A future on which the main thread can wait without ever holding the lock that answering it takes.
+
+    An interrupt that meets `Future.result` in a bad moment leaves that lock taken (CPython issue 74174), and the thread
+    that comes to answer would wait for ever. Here the waiter waits on a lock that answering only releases.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_answered = False
+        self._gate = threading.Lock()
+        self._gate.acquire()
+        self.add_done_callback(self._open)
+
+    def result(self, timeout: float | None = None) -> T:
+        """Return the operation's value, or raise its error, when it is there."""
+        if not self._is_answered:
+            if not self._gate.acquire(timeout=-1 if timeout is None else timeout):
+                raise TimeoutError
+            self._gate.release()
+        return super().result(0)
+
+    def _open(self, _: Future[T]) -> None:
+        self._is_answered = True
+        self._gate.release()
+
+
 class Writer:
     """Runs operations one after another on its own thread and connection; the thread starts with the first one.
 
@@ -56,7 +83,7 @@ class Writer:
 
     def submit(self, operation: Operation[T]) -> Future[T]:
         """Queue an operation; its future is answered after the commit."""
-        future: Future[T] = Future()
+        future: Pending[T] = Pending()
         with self._lock:
             self._jobs.put((operation, future))
             if self._thread is None or not self._thread.is_alive():  # an interrupt may have met its start

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptlab._json import canonical
-from promptlab.diffs import describe, differing_fields
+from promptlab.diffs import describe, differing_fields, distance
 from promptlab.requests import UNKEYED
 from strategies import any_text, json_values
 
@@ -67,6 +67,21 @@ def test_a_long_value_is_cut_on_both_sides():
     """The part shown begins shortly before the difference."""
     asked, stored = {"prompt": "a" * 100 + "b" * 100}, {"prompt": "a" * 100 + "c" * 100}
     assert describe(asked, stored) == (f"prompt is …{'a' * 20}{'b' * 40}… here and …{'a' * 20}{'c' * 40}… there")
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        pytest.param({"temperature": 0.5, "top_p": 1.0, "user": "me"}, (0, 0.0), id="the same"),
+        pytest.param({"temperature": 0.75, "top_p": 1}, (1, 0.25), id="another number"),
+        pytest.param({"temperature": 0, "top_p": 0.5}, (2, 1.0), id="two numbers"),
+        pytest.param({"temperature": 0.5, "top_p": True}, (1, 0.0), id="no number"),
+        pytest.param({"temperature": 0.5}, (1, 0.0), id="field less"),
+    ],
+)
+def test_requests_are_apart_by_fields_and_then_by_numbers(stored, expected):
+    """Of two that differ in one number, the nearer number is the nearer request."""
+    assert distance({"temperature": 0.5, "top_p": 1}, stored) == expected
 
 
 @given(_bodies, _bodies)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptlab._json import canonical, compact, digest, plain, utf8
+from promptlab._json import canonical, compact, digest, exact_digest, plain, utf8
 from strategies import any_text, json_values
 
 
@@ -93,6 +93,26 @@ def test_a_key_is_the_sha256_of_the_canonical_text():
     """Keys are stored in files: this one must never change."""
     key = digest({"model": "m", "temperature": 1.0})
     assert key == "c648424b6640c2083bf5f4eb7140bd85b48fde4f00e5fec1352837ee12a8acb6"
+
+
+def test_the_key_of_a_case_is_pinned():
+    """Cases are stored under it."""
+    key = exact_digest({"question": "é?", "n": 1})
+    assert key == "b91ce08cd0d9432bffec241cfd5609c6f8f78b7b69c1f3ccf6d9ef06d0352e1e"
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "is_equal"),
+    [
+        pytest.param({"a": 1, "b": 2}, {"b": 2, "a": 1}, True, id="order of columns"),
+        pytest.param({"a": 1}, {"a": 1.0}, False, id="number that prints differently"),
+        pytest.param({"a": {"b": 1, "c": 2}}, {"a": {"c": 2, "b": 1}}, False, id="dict that prints differently"),
+        pytest.param({"a": "\ud800"}, {"a": "\ufffd"}, False, id="surrogate"),
+    ],
+)
+def test_a_case_has_one_key_exactly_when_it_prints_alike(left, right, is_equal):
+    """What two prompts would show differently are two cases."""
+    assert (exact_digest(left) == exact_digest(right)) == is_equal
 
 
 # Text as it is sent

@@ -68,9 +68,10 @@ def test_a_trial_has_the_request_of_its_place():
 
 
 def test_a_plan_is_indexed_like_a_list():
-    """From the end as well, and not beyond it."""
+    """From the end and in slices as well, and not beyond it."""
     plan = planned()
     assert (plan[-1].position, len(plan)) == (3, 4)
+    assert [trial.position for trial in plan[1:]] == [1, 2, 3]
     with pytest.raises(IndexError):
         plan[4]
 
@@ -286,6 +287,39 @@ def test_a_plan_that_cannot_be_sent_is_refused(change, problem):
     assert raised(**change) == (problem,)
 
 
+@pytest.mark.parametrize(
+    ("model", "problem"),
+    [
+        pytest.param(
+            ["m", "gpt-4o"], "model='gpt-4o' is not on offer here; this backend answers for 'm', 'n' only", id="another"
+        ),
+        pytest.param(
+            None, "the grid names no model; add e.g. model='m' (lab.models() lists what is on offer)", id="none"
+        ),
+    ],
+)
+def test_a_backend_that_knows_its_models_refuses_others(model, problem):
+    """The local model answers for itself alone, and its name is the one to write."""
+    with pytest.raises(PlanError) as caught:
+        validated(
+            [TERSE],
+            ParameterGrid(model=model, temperature=0),
+            CASES,
+            repeats=1,
+            generation=0,
+            identity=IDENTITY,
+            models=("m", "n"),
+        )
+    assert caught.value.problems == (problem,)
+
+
+def test_a_backend_that_knows_its_models_answers_for_them():
+    """Each of them may stand in the grid."""
+    grid = ParameterGrid(model=["n", "m"])
+    plan = validated([TERSE], grid, CASES, repeats=1, generation=0, identity=IDENTITY, models=("m", "n"))
+    assert [trial.request.model for trial in plan] == ["n", "n", "m", "m"]
+
+
 def test_a_providers_own_parameter_goes_to_either_endpoint():
     """Some servers take at one endpoint what OpenAI takes at the other."""
     grid = ParameterGrid(model="m", extra={"response_format": {"type": "json_object"}})
@@ -386,6 +420,16 @@ def test_reasoning_models_are_known_by_name(model, is_known):
     """With a provider's prefix as well."""
     plan = planned(grid=ParameterGrid(model=model, temperature=1, max_tokens=1))
     assert bool(plan.warnings) == is_known
+
+
+def test_cases_without_a_slot_are_warned_of():
+    """Every case would get the same prompt; one case alone, or one slot somewhere, is meant."""
+    fixed = PromptTemplate("fixed", user="Hi")
+    grid = ParameterGrid(model="m", max_tokens=1)
+    sentence = "no template has a slot, so every case gets the same prompt; a slot is written {{ column }}"
+    assert planned([fixed], grid).warnings == (sentence,)
+    assert planned([fixed], grid, CASES.head(1)).warnings == ()
+    assert planned([fixed, TERSE], grid).warnings == ()
 
 
 def test_an_odd_template_and_what_the_file_learned_are_told():

@@ -215,16 +215,17 @@ def test_where_there_is_no_shared_memory_a_warning_says_so(path):
 def test_switching_to_wal_waits_for_whoever_writes(path):
     """Here SQLite itself would give up at once, so that of several processes that begin together all but one failed."""
     made(path, wal=False)
-    tried = threading.Event()
+    tried = threading.Semaphore(0)
     with (
         closing(sqlite3.connect(path, isolation_level=None)) as other,
         closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as connection,
     ):
-        connection.set_trace_callback(lambda _: tried.set())
+        connection.set_trace_callback(lambda _: tried.release())
         other.execute("begin immediate")
         switching = threading.Thread(target=use_wal, args=(connection, path))
         switching.start()
-        assert tried.wait(10)
+        assert tried.acquire(timeout=10)
+        assert tried.acquire(timeout=10)  # it tries again, so the first time it failed
         other.execute("commit")
         switching.join(10)
         assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
@@ -282,6 +283,40 @@ def test_a_file_that_cannot_be_written_is_read(tmp_path, wal, modes):
         "['lab.db']",
     ]
     assert sha256(path) == before
+
+
+OPEN = """
+import sys
+from promptlab.store import Store
+from promptlab.errors import StoreError
+try:
+    Store(sys.argv[1]).close()
+except StoreError as exc:
+    print(exc)
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "modes", "sentence"),
+    [
+        pytest.param(
+            None, (0, 0o555), "cannot be made: Permission denied; name a folder that can be written", id="new"
+        ),
+        pytest.param(b"", (0o444, 0o555), "is empty and cannot be written here; name another file", id="empty"),
+        pytest.param(
+            b"x", (0o000, 0o755), "could not be opened: unable to open database file; check its folder", id="unreadable"
+        ),
+    ],
+)
+def test_a_place_that_gives_nothing_is_told(tmp_path, content, modes, sentence):
+    """Where a file can neither be made nor read, the error says which file and what to do."""
+    (tmp_path / "shelf").mkdir()
+    path = tmp_path / "shelf" / "lab.db"
+    if content is not None:
+        path.write_bytes(content)
+        path.chmod(modes[0])
+    path.parent.chmod(modes[1])
+    assert run_python(OPEN, path, as_anybody=True).startswith(f"{path} {sentence}")
 
 
 def test_a_newer_file_is_read_only_and_untouched(path):
@@ -490,6 +525,17 @@ def test_a_copy_never_overwrites(store, path):
     with pytest.raises(StoreError, match=r"copy.db exists; remove it or name another file$"):
         store.copy_to(target)
     assert target.read_text() == "mine"
+
+
+def test_a_newer_file_can_be_copied(path):
+    """Its index is not ours to make, everything else is copied as it is."""
+    made(path, "a", wal=False)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"pragma user_version = {SCHEMA_VERSION + 1}")
+    with closing(Store(path)) as store:
+        copy = store.copy_to(path.with_name("copy.db"))
+    with closing(Store(copy)) as store:
+        assert (keys(store), store.is_read_only) == (["a"], True)
 
 
 def test_a_copy_that_fails_leaves_nothing(path):

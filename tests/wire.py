@@ -27,6 +27,13 @@ class Crossed:
     reply: bytes
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: a client that hangs up is no fault of the server's."""
+
+
 class Wire:
     """The server, as a context manager; `crossed` has every exchange in order."""
 
@@ -34,8 +41,7 @@ class Wire:
         self.script: Script = script if callable(script) else lambda _: script
         self.zips = zips
         self.crossed: list[Crossed] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
 
     @property
