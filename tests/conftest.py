@@ -6,13 +6,13 @@ The browser fixtures skip by name where there is no Chromium, and fail with PROM
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from faultserver import FaultServer
 from labdrive import Jupyter, find_chromium, open_browser
 
 # No time limit, since machines are slow at times, and the same examples in every run.
-settings.register_profile("promptlab", deadline=None, derandomize=True)
+settings.register_profile("promptlab", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("promptlab")
 
 

@@ -99,11 +99,12 @@ def test_repeats_share_their_request():
     assert len({trial.request.sample_key for trial in plan}) == len(plan) / 3
 
 
-def test_keys_and_sizes_of_all_requests():
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_keys_and_sizes_of_all_requests(repeats):
     """One pair for each template, setting and case, found by position // repeats."""
-    plan = planned([TERSE, KIND], cases=[{"question": "é"}], repeats=2)
+    plan = planned([TERSE, KIND], cases=[{"question": "é"}], repeats=repeats)
     keys, sizes = plan.measured
-    assert keys == [plan.request(position).sample_key for position in range(0, len(plan), 2)]
+    assert keys == [plan.request(position).sample_key for position in range(0, len(plan), repeats)]
     assert sizes == [len(b"Answer with one word.\n\n\xc3\xa9")] * 2 + [len(b"Please: \xc3\xa9")] * 2
 
 
@@ -449,11 +450,11 @@ def test_an_odd_template_and_what_the_file_learned_are_told():
 
 def test_a_plan_shows_size_and_warnings():
     """Without an estimate the card has the shape alone."""
-    plan = planned([TERSE, KIND], ParameterGrid(model="m", temperature=[0, 0.7]), repeats=2)
+    plan = planned([TERSE, KIND], ParameterGrid(model="m", temperature=[0.1, 0.7], top_p=[0.5, 1]), repeats=2)
     assert repr(plan).splitlines() == [
-        "<Plan 16 trials: 2 templates x 2 settings x 2 cases x 2 repeats>",
+        "<Plan 32 trials: 2 templates x 4 settings x 2 cases x 2 repeats>",
         "templates  terse, kind",
-        "varying    temperature x 2",
+        "varying    temperature x 2, top_p x 2",
         "! no max_tokens: an answer may be as long as the model allows, and no worst case can be priced",
     ]
 
@@ -552,6 +553,11 @@ def test_a_preview_has_different_requests(n, positions):
     preview = plan.preview(n)
     assert [trial.position for trial in preview.trials] == positions
     assert [preview[place] for place in range(len(preview))] == [plan.request(position) for position in positions]
+
+
+def test_a_preview_has_three_requests_when_no_number_is_given():
+    """Three are enough to see what varies."""
+    assert len(planned().preview()) == 3
 
 
 def test_requests_that_render_alike_are_previewed_once():

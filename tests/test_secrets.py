@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import openai
@@ -74,6 +75,7 @@ def verbose(exc):
         pytest.param(lambda _: error_reply(401, f"Incorrect API key provided: {KEY}"), id="in-an-error"),
         pytest.param(lambda _: error_reply(400, "no", code=KEY, param=KEY, type=KEY), id="in-its-fields"),
         pytest.param(lambda body: text_reply("x", body, model=KEY, system_fingerprint=KEY), id="in-other-fields"),
+        pytest.param(lambda body: replace(text_reply("x", body), headers={"x-request-id": KEY}), id="in-a-header"),
     ],
 )
 def test_the_file_never_holds_the_key(script):

@@ -71,6 +71,7 @@ class HttpBackend:
         self.concurrency = concurrency
         self._given = client
         self._client: AsyncOpenAI | None = None
+        self._own_secrets: tuple[str, ...] = ()
 
     @property
     def identity(self) -> str:
@@ -80,9 +81,9 @@ class HttpBackend:
     @property
     def secrets(self) -> tuple[str, ...]:
         """The key in use, and the values of headers that carry one."""
-        client = self._client or self._given
-        found = [self._key.reveal()] if client is None else _secrets_of(client)
-        return tuple(text for text in found if len(text) >= _SHORTEST_SECRET)
+        if self._given is not None:  # its key may change from one request to the next
+            return _secrets_of(self._client or self._given)
+        return self._own_secrets or _long_enough([self._key.reveal()])
 
     def info(self) -> BackendInfo:
         """Return the address, the kind of client, and the names of headers set by the environment."""
@@ -159,6 +160,7 @@ class HttpBackend:
     def _connected(self) -> AsyncOpenAI:
         if self._client is None:
             self._client = self._own_client() if self._given is None else self._given.with_options(max_retries=0)
+            self._own_secrets = _secrets_of(self._client)  # kept: asked for with every reply, 20 µs to find
         return self._client
 
     def _own_client(self) -> AsyncOpenAI:
@@ -193,11 +195,15 @@ _NO_KEY = (
 _BAD_KEY = "the API key holds a blank, a line break or a letter outside ASCII, which no key has; copy it again"
 
 
-def _secrets_of(client: AsyncOpenAI) -> list[str]:
+def _secrets_of(client: AsyncOpenAI) -> tuple[str, ...]:
     """Return what a client sends as credentials; a header's scheme (`Bearer`) is no part of it."""
     headers = {name: value for name, value in client.default_headers.items() if isinstance(value, str)}
     kept = [value.split()[-1] for name, value in headers.items() if _SECRET_HEADER.search(name) and value.strip()]
-    return [client.api_key, *kept] if isinstance(client.api_key, str) else kept
+    return _long_enough([client.api_key, *kept] if isinstance(client.api_key, str) else kept)
+
+
+def _long_enough(texts: list[str]) -> tuple[str, ...]:
+    return tuple(text for text in texts if len(text) >= _SHORTEST_SECRET)
 
 
 def _check_client(client: Any, *, is_alone: bool) -> None:
