@@ -302,7 +302,7 @@ def test_a_storm_of_interrupts_leaves_no_transaction_open(writer, path):
     acknowledged, interrupts = [], 0
     previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
-        while interrupts < 200:
+        while interrupts < 100:
             try:
                 signal.setitimer(signal.ITIMER_REAL, 0.0005 + interrupts % 7 * 0.0003)
                 for _ in range(300):  # an interrupt that meets a finalizer is swallowed: then another one is set
