@@ -2,7 +2,6 @@
 
 import asyncio
 import queue
-import signal
 import sqlite3
 import threading
 from concurrent.futures import Future
@@ -295,30 +294,6 @@ def test_the_log_does_not_grow_without_bound(writer, path):
         writer.submit(add(f"{number}" + "x" * 1_000_000)).result()
         sizes.append(log.stat().st_size)
     assert max(sizes) < (32 << 20) + 3_000_000
-
-
-def test_a_storm_of_interrupts_leaves_no_transaction_open(writer, path):
-    """KeyboardInterrupt at any moment in the main thread loses no acknowledged row and blocks nobody."""
-    acknowledged, interrupts = [], 0
-    previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    try:
-        while interrupts < 100:
-            try:
-                signal.setitimer(signal.ITIMER_REAL, 0.0005 + interrupts % 7 * 0.0003)
-                for _ in range(300):  # an interrupt that meets a finalizer is swallowed: then another one is set
-                    text = f"{interrupts}/{len(acknowledged)}"
-                    writer.submit(add(text)).result()
-                    acknowledged.append(text)
-            except KeyboardInterrupt:
-                interrupts += 1
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-    writer.submit(add("the last one")).result()
-    with closing(open_(path, timeout=0)) as other:
-        other.execute("begin immediate")
-        other.execute("rollback")
-    assert set(acknowledged) - set(rows(path)) == set()
 
 
 def test_two_threads_on_one_queue_both_end(writer, path):
