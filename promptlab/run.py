@@ -242,19 +242,28 @@ _LOG_EVERY_S = 10.0  # a bar in a log file is a line each time it is drawn
 
 
 class _Bar:
-    """A tqdm bar, drawn only from the waiting thread."""
+    """A tqdm bar, drawn only from the waiting thread; made when first drawn, since an interrupt may come meanwhile."""
 
     def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._made: Any = None
+
+    @property
+    def _bar(self) -> Any:
         from tqdm.auto import tqdm  # noqa: PLC0415 - costs 0.1 s, so only where it is used
 
-        self._runner = runner
-        self._bar = tqdm(
-            total=runner.progress.total,
-            initial=runner.progress.answered_before,
-            unit="sample",
-            mininterval=0.1 if sys.stderr.isatty() else _LOG_EVERY_S,
-        )
-        self._is_text = type(self._bar).__module__ == "tqdm.asyncio"  # what tqdm.auto gives outside notebooks
+        if self._made is None:
+            self._made = tqdm(
+                total=self._runner.progress.total,
+                initial=self._runner.progress.answered_before,
+                unit="sample",
+                mininterval=0.1 if sys.stderr.isatty() else _LOG_EVERY_S,
+            )
+        return self._made
+
+    @property
+    def _is_text(self) -> bool:
+        return type(self._bar).__module__ == "tqdm.asyncio"  # what tqdm.auto gives outside notebooks
 
     def show(self) -> None:
         progress = self._runner.progress

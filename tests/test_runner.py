@@ -141,12 +141,15 @@ def test_an_attempt_is_committed_before_it_leaves(execute, lab):
 
 
 def test_no_more_are_in_flight_than_allowed(execute, lab):
-    """The bound on concurrency holds from the first request to the last."""
-    counts = {"now": 0, "most": 0}
+    """The bound on concurrency is reached, and holds from the first request to the last."""
+    counts, full = {"now": 0, "most": 0}, asyncio.Event()
 
     async def script(_):
         counts["now"] += 1
         counts["most"] = max(counts.values())
+        if counts["now"] == 4:
+            full.set()
+        await full.wait()
         await asyncio.sleep(0.001)
         counts["now"] -= 1
         return "yes"
