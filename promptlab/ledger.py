@@ -314,6 +314,7 @@ def finish_attempt(connection: sqlite3.Connection, finish: Finish, *, now_s: flo
         return
     settled = {"state": finish.settled, "failure": finish.failure, "reason": finish.reason, "owner": finish.owner}
     is_taken = connection.execute(_SETTLE, {**settled, "output_id": output_id, "sample_id": finish.sample_id}).rowcount
+    connection.execute(_FORGET_COUNTS, (finish.sample_id,))
     if finish.settled == "done" and is_taken:
         connection.execute(_SHARE, {"sample_id": finish.sample_id, "attempt_id": finish.attempt_id})
 
@@ -381,7 +382,9 @@ where state = 'sent' and id in (
 """
 _RELEASE = "update samples set state = 'todo', owner = null, lease_until = null where state = 'leased' and owner = ?"
 _START = """
-update runs set status = 'running', reason = null, started_at = coalesce(started_at, ?), finished_at = null where id = ?
+update runs set status = 'running', reason = null, started_at = coalesce(started_at, ?), finished_at = null,
+  counts = null
+where id = ?
 """
 _FINISH = "update runs set status = ?, reason = ?, finished_at = ? where id = ?"
 _COMPLETE = """
@@ -390,11 +393,36 @@ where id = :id
 """
 
 
+#: What `lab.runs()` shows of a run, as JSON; a run that has ended keeps it in its row. Money is None where no price is
+#: known; `sent` attempts have no known end yet.
+COUNTS = """
+select json_object('trials', trials, 'ok', ok, 'failed', failed, 'reused', reused, 'attempts', attempts,
+  'prompt_tokens', iif(attempts, prompt_tokens, 0), 'completion_tokens', iif(attempts, completion_tokens, 0),
+  'cost_usd', iif(attempts, cost_usd, 0.0))
+from (
+  select count(*) as trials, coalesce(sum(state = 'done'), 0) as ok, coalesce(sum(state = 'failed'), 0) as failed,
+    coalesce(sum(reused), 0) as reused
+  from trials join samples on samples.id = trials.sample_id where run_id = runs.id), (
+  select count(*) as attempts, sum(prompt_tokens) as prompt_tokens, sum(completion_tokens) as completion_tokens,
+    case when sum(cost_usd) > 0 or sum(cost_usd is null and state != 'sent') = 0
+      then coalesce(sum(cost_usd), 0.0) end as cost_usd
+  from attempts where run_id = runs.id)
+"""
+_KEEP_COUNTS = f"update runs set counts = ({COUNTS}) where id = ?"  # noqa: S608 - a query of our own
+# What becomes of a sample changes the counts of every run that shares it.
+_FORGET_COUNTS = """
+update runs set counts = null
+where counts is not null and id in (select run_id from trials where sample_id = ?)
+"""
+
+
 def stop_samples(
     connection: sqlite3.Connection, sample_ids: Iterable[int], *, failure: str, reason: str, owner: str
 ) -> None:
     """Mark samples that will not be asked, with the reason."""
-    connection.executemany(_STOP, [(failure, reason, sample_id, owner) for sample_id in sample_ids])
+    stopped = list(sample_ids)
+    connection.executemany(_STOP, [(failure, reason, sample_id, owner) for sample_id in stopped])
+    connection.executemany(_FORGET_COUNTS, [(sample_id,) for sample_id in stopped])
 
 
 def renew_leases(connection: sqlite3.Connection, owner: str, *, now_s: float) -> None:
@@ -414,11 +442,13 @@ def finish_run(
     connection.execute(_ABANDON_ALL, (owner,))
     connection.execute(_RELEASE, (owner,))
     connection.execute(_FINISH, (status, reason, timestamp(now_s), run_id))
+    connection.execute(_KEEP_COUNTS, (run_id,))
 
 
 def complete_run(connection: sqlite3.Connection, run_id: int, *, now_s: float) -> None:
     """Note that a run had nothing to ask: every answer was there."""
     connection.execute(_COMPLETE, {"now": timestamp(now_s), "id": run_id})
+    connection.execute(_KEEP_COUNTS, (run_id,))
 
 
 def _may_live(owner: str) -> bool:

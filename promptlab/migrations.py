@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x706C6162
 
 #: The number of migrations below; the file's `user_version`.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _RUNS = """
 create table runs (
@@ -145,7 +145,7 @@ create virtual table outputs_fts using fts5 (text, content = 'outputs', content_
 create virtual table requests_fts using fts5 (text, content = 'requests', content_rowid = 'id');
 """
 
-_VIEW = """
+_FIRST_VIEW = """
 create view trials_view as
 select
   runs.name as run, trials.position, templates.name as template, templates.version, trials.params, trials.case_index,
@@ -160,6 +160,35 @@ join cases on cases.id = trials.case_id
 join samples on samples.id = trials.sample_id
 join requests on requests.id = samples.request_id
 left join outputs on outputs.id = samples.output_id
+left join attempts on attempts.id = outputs.attempt_id;
+"""
+
+# Why: an attempt of unknown end keeps what it may have cost, so that a resumed run's cap still counts it; a merged run
+# shows its own answers where both files had one; limits look back a minute and a day; `lab.runs()` reads the counts of
+# an ended run instead of a million trials.
+_BUDGETS_AND_MERGES = """
+alter table attempts add column reserved_usd real;
+alter table trials add column output_id integer references outputs (id);
+alter table runs add column counts text;
+create index attempts_sent on attempts (sent_at);
+drop view trials_view;
+"""
+
+_VIEW = """
+create view trials_view as
+select
+  runs.name as run, trials.position, templates.name as template, templates.version, trials.params, trials.case_index,
+  cases.inputs as "case", trials.repeat, samples.state, outputs.text as output, outputs.finish_reason,
+  trials.reused, requests.model, outputs.prompt_tokens, outputs.completion_tokens, outputs.cost_usd,
+  attempts.latency_ms, runs.id as run_id, trials.id as trial_id, samples.id as sample_id, outputs.id as output_id,
+  attempts.id as attempt_id, requests.id as request_id
+from trials
+join runs on runs.id = trials.run_id
+join templates on templates.id = trials.template_id
+join cases on cases.id = trials.case_id
+join samples on samples.id = trials.sample_id
+join requests on requests.id = samples.request_id
+left join outputs on outputs.id = coalesce(trials.output_id, samples.output_id)
 left join attempts on attempts.id = outputs.attempt_id;
 """
 
@@ -208,8 +237,17 @@ def _migrations() -> Migrations:
 
     @migrations(name="m001_first_schema")
     def _first_schema(database: Database) -> None:
-        for script in (_RUNS, _SAMPLES, _ATTEMPTS, _JUDGEMENTS, _SEARCH, _VIEW):
-            for statement in filter(str.strip, script.split(";")):
-                database.conn.execute(statement)
+        _execute(database, _RUNS, _SAMPLES, _ATTEMPTS, _JUDGEMENTS, _SEARCH, _FIRST_VIEW)
+
+    @migrations(name="m002_budgets_and_merges")
+    def _budgets_and_merges(database: Database) -> None:
+        _execute(database, _BUDGETS_AND_MERGES, _VIEW)
 
     return migrations
+
+
+def _execute(database: Database, *scripts: str) -> None:
+    """Run scripts statement by statement: `executescript` would commit what stands before them."""
+    for script in scripts:
+        for statement in filter(str.strip, script.split(";")):
+            database.conn.execute(statement)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-from promptlab import _text, diffs
+from promptlab import _text, diffs, ledger
 from promptlab._json import canonical, compact
 from promptlab.errors import NotFoundError
 from promptlab.requests import Request
@@ -123,23 +123,10 @@ def _run_row(row: sqlite3.Row) -> RunRow:
     return RunRow(**{**values, "plan": json.loads(values["plan"]), "backend": json.loads(values["backend"])})
 
 
-_RUNS = """
-with counted as (
-  select run_id, count(*) as trials, sum(state = 'done') as ok, sum(state = 'failed') as failed, sum(reused) as reused
-  from trials join samples on samples.id = trials.sample_id group by run_id),
-spent as (
-  select run_id, count(*) as attempts, sum(prompt_tokens) as prompt_tokens, sum(completion_tokens) as completion_tokens,
-    case when sum(cost_usd) > 0 or sum(cost_usd is null and state != 'sent') = 0
-      then coalesce(sum(cost_usd), 0.0) end as cost_usd
-  from attempts group by run_id)
-select runs.id, name, status, created_at, coalesce(trials, 0) as trials, coalesce(ok, 0) as ok,
-  coalesce(failed, 0) as failed, coalesce(reused, 0) as reused, coalesce(attempts, 0) as attempts,
-  iif(attempts is null, 0, prompt_tokens) as prompt_tokens,
-  iif(attempts is null, 0, completion_tokens) as completion_tokens, iif(attempts is null, 0.0, cost_usd) as cost_usd,
-  plan, note
-from runs left join counted on counted.run_id = runs.id left join spent on spent.run_id = runs.id
-where archived = 0 order by runs.id
-"""
+_RUNS = f"""
+select runs.id, name, status, created_at, coalesce(counts, ({ledger.COUNTS})) as counts, plan, note
+from runs where archived = 0 order by runs.id
+"""  # noqa: S608 - a query of our own
 
 
 def runs_frame(store: Store) -> pd.DataFrame:
@@ -156,7 +143,7 @@ def _run_summary(row: dict[str, Any]) -> dict[str, Any]:
     plan = json.loads(row["plan"])
     models = dict.fromkeys(str(cell.get("model")) for cell in plan["cells"])
     names = dict.fromkeys(name for name, _ in plan["templates"])
-    return {**row, "templates": ", ".join(names), "models": ", ".join(models)}
+    return {**row, **json.loads(row["counts"]), "templates": ", ".join(names), "models": ", ".join(models)}
 
 
 _SIZES = "select (select count(*) from runs), (select count(*) from samples where state = 'done')"
@@ -181,7 +168,7 @@ from trials
 join templates on templates.id = trials.template_id
 join cases on cases.id = trials.case_id
 join samples on samples.id = trials.sample_id
-left join outputs on outputs.id = samples.output_id
+left join outputs on outputs.id = coalesce(trials.output_id, samples.output_id)
 left join attempts on attempts.id = coalesce(outputs.attempt_id,
   (select max(attempt_id) from attempt_samples where attempt_samples.sample_id = samples.id))
 where trials.run_id = ? order by trials.position

@@ -49,7 +49,7 @@ def test_a_fresh_file_gets_every_table_strict(connection):
 def test_a_file_is_marked_as_ours(connection):
     """Its head tells whose it is, and which schema."""
     migrate(connection)
-    assert marks(connection) == (APPLICATION_ID, SCHEMA_VERSION) == (int.from_bytes(b"plab"), 1)
+    assert marks(connection) == (APPLICATION_ID, SCHEMA_VERSION) == (int.from_bytes(b"plab"), 2)
 
 
 def test_search_and_the_flat_view_are_there(connection):

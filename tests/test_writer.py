@@ -345,7 +345,7 @@ writer.close()
 
 
 def test_a_storm_of_interrupts_loses_nothing_and_leaves_no_transaction_open(path, monkeypatch):
-    """After 200 KeyboardInterrupts at any moment in the main thread all acknowledged rows are there, and nobody waits."""
+    """After 200 KeyboardInterrupts at any moment in the main thread all acknowledged rows are there."""
     for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
         monkeypatch.delenv(name, raising=False)  # an interrupt that meets coverage's own lock leaves it locked
     assert run_python(STORM, path) == "set() True True\n"
