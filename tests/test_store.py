@@ -325,7 +325,8 @@ def test_a_newer_file_is_read_only_and_untouched(path):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"pragma user_version = {SCHEMA_VERSION + 1}")
     before = sha256(path)
-    sentence = f"was written by a newer promptlab (schema {SCHEMA_VERSION + 1}, this one knows {SCHEMA_VERSION}); upgrade to write to it"
+    schemas = f"schema {SCHEMA_VERSION + 1}, this one knows {SCHEMA_VERSION}"
+    sentence = f"was written by a newer promptlab ({schemas}); upgrade to write to it"
     with closing(Store(path)) as store:
         assert (keys(store), store.is_read_only, repr(store)) == (["a"], True, f"<Store {path} (read only)>")
         with pytest.raises(ReadOnlyError) as caught:
