@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from promptlab import prices, results, tokens
+from promptlab import results, tokens
 from promptlab.backends._base import Backend
 from promptlab.plans import Estimate, Plan, Trial
+from promptlab.prices import PriceList, most_completion
 from promptlab.results import ModelFacts
 from promptlab.retries import Refusal
 from promptlab.store import Store
@@ -22,11 +23,13 @@ N = TypeVar("N", int, float)
 _SAMPLED = 20  # prompts that tiktoken counts, to know a model's tokens a byte
 
 
-def estimated(plan: Plan, store: Store, backend: Backend, *, explainer: Callable[[Trial, Plan], str]) -> Plan:
+def estimated(
+    plan: Plan, store: Store, backend: Backend, *, prices: PriceList, explainer: Callable[[Trial, Plan], str]
+) -> Plan:
     """Return the plan with its estimate, with what the file learned about its models, and able to explain itself."""
     made = replace(
         plan,
-        estimate=_estimate(plan, store, backend),
+        estimate=_estimate(plan, store, backend, prices),
         learned=tuple(_learned(plan, results.refusals(store, plan.identity))),
         explainer=lambda trial: explainer(trial, plan),
     )
@@ -61,7 +64,7 @@ class _Load:
             self.completion_bound += number * max_tokens
 
 
-def _estimate(plan: Plan, store: Store, backend: Backend) -> Estimate:
+def _estimate(plan: Plan, store: Store, backend: Backend, prices: PriceList) -> Estimate:
     missing = _missing(plan, store)
     to_send: dict[str, int] = {}
     loads: dict[str, _Load] = {}
@@ -74,11 +77,11 @@ def _estimate(plan: Plan, store: Store, backend: Backend) -> Estimate:
             params, model = plan.grid[cell], str(plan.grid[cell]["model"])
             messages = len(plan.templates[template].messages)
             prompt = tokens.estimate(sizes[place], messages=messages, tokens_per_byte=ratios[model])
-            cap = params.get("max_tokens") or params.get("max_completion_tokens")
+            cap = most_completion(params)
             loads.setdefault(model, _Load()).add(number, prompt, cap)
         to_send.setdefault(keys[place], number)
     answered = len(plan) - sum(missing.values())
-    return _priced(loads, facts, backend, to_send=sum(to_send.values()), answered=answered)
+    return _priced(loads, facts, backend, prices, to_send=sum(to_send.values()), answered=answered)
 
 
 def _missing(plan: Plan, store: Store) -> dict[int, int]:
@@ -91,11 +94,16 @@ def _missing(plan: Plan, store: Store) -> dict[int, int]:
 
 
 def _priced(
-    loads: dict[str, _Load], facts: dict[str, ModelFacts], backend: Backend, *, to_send: int, answered: int
+    loads: dict[str, _Load],
+    facts: dict[str, ModelFacts],
+    backend: Backend,
+    prices: PriceList,
+    *,
+    to_send: int,
+    answered: int,
 ) -> Estimate:
     completions = {model: _completion(load, facts[model]) for model, load in loads.items()}
-    url = backend.info().base_url
-    costs = [0.0 if backend.is_free else _cost(model, load, completions[model], url) for model, load in loads.items()]
+    costs = [_cost(model, load, completions[model], prices) for model, load in loads.items()]
     times = [_seconds(load, facts[model], backend) for model, load in loads.items()]
     return Estimate(
         to_send=to_send,
@@ -114,8 +122,10 @@ def _completion(load: _Load, known: ModelFacts) -> int | None:
     return round(load.requests * known.completion_tokens)
 
 
-def _cost(model: str, load: _Load, completion: int | None, base_url: str | None) -> float | None:
-    return None if completion is None else prices.price(model, load.prompt_tokens, completion, base_url=base_url)
+def _cost(model: str, load: _Load, completion: int | None, prices: PriceList) -> float | None:
+    if prices.is_free or completion is None:
+        return 0.0 if prices.is_free else None
+    return prices.price(model, prompt=load.prompt_tokens, completion=completion)
 
 
 def _seconds(load: _Load, known: ModelFacts, backend: Backend) -> float | None:

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import atexit
 import os
-import platform
-import subprocess
-import time
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
-from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, get_args
+from typing import TYPE_CHECKING, Any, Self
 
-from promptlab import _loop, _text, estimates, ledger, plans, results
+from promptlab import _loop, _text, estimates, plans, results
 from promptlab.backends._base import Backend, Secret
 from promptlab.backends.http import HttpBackend
 from promptlab.backends.local import LocalModel
 from promptlab.backends.offline import OfflineBackend
 from promptlab.cases import Case, Cases
-from promptlab.errors import BackendError, OfflineError, PlanError, ReadOnlyError, RunError
+from promptlab.errors import BackendError, OfflineError, PlanError
 from promptlab.grids import ParameterGrid
+from promptlab.launch import Launcher, OnError, Options, elsewhere
+from promptlab.limits import Allowance, RateLimits
 from promptlab.plans import Plan, Trial
-from promptlab.results import LoggedRequest, RunRow
+from promptlab.prices import Price, PriceList
+from promptlab.results import LoggedRequest
 from promptlab.retries import RetryPolicy
-from promptlab.run import LiveRun, OnError, Run, began
-from promptlab.runner import Job, Runner
+from promptlab.run import Run
 from promptlab.store import Store
 from promptlab.templates import PromptTemplate
 
@@ -48,9 +45,6 @@ def _close_all() -> None:
             lab.close()
 
 
-TRIALS_A_WRITE = 1_000  # so that Ctrl-C is heard while a large plan is being written
-
-
 class Lab:
     """Where everything starts: what answers requests, and the file that keeps them.
 
@@ -66,6 +60,11 @@ class Lab:
         An `AsyncOpenAI` of your own (Azure, a gateway), not used elsewhere.
     offline
         Answer from the file only. A request it does not hold is an error that names the nearest one.
+    limits
+        How fast the account may be asked, shared by all runs of this lab. Without them the server's own
+        `x-ratelimit-*` headers steer.
+    prices
+        Your own prices by model, e.g. `{"my-model": Price(prompt=0.4, completion=1.6)}`; they go before the known ones.
     policy
         How patient to be with one request.
 
@@ -87,6 +86,8 @@ class Lab:
         api_key: str | None = None,
         client: AsyncOpenAI | None = None,
         offline: bool = False,
+        limits: RateLimits | None = None,
+        prices: Mapping[str, Price] | None = None,
         policy: RetryPolicy | None = None,
     ) -> None:
         key, address = Secret(api_key), Secret(base_url)
@@ -98,10 +99,16 @@ class Lab:
         asked = _endpoint(address, key, client) if backend is None and (is_named or not offline) else backend
         self.store = Store(path, create=not offline)
         self.backend: Backend = _stand_in(self.store, asked) if offline or asked is None else asked
-        self.policy = policy or RetryPolicy()
-        self.last_run: Run | None = None
-        self._live: dict[int, tuple[Run, LiveRun]] = {}
+        self._prices = PriceList(self.backend.info().base_url, dict(prices or {}), is_free=self.backend.is_free)
+        self._launcher = Launcher(
+            self.store, self.backend, policy or RetryPolicy(), self._prices, Allowance(limits or RateLimits())
+        )
         _OPEN.add(self)
+
+    @property
+    def last_run(self) -> Run | None:
+        """The run that was started last, also when it was interrupted."""
+        return self._launcher.last_run
 
     @property
     def path(self) -> Path:
@@ -150,7 +157,7 @@ class Lab:
             identity=self.backend.identity,
             models=(self.backend.name,) if isinstance(self.backend, LocalModel) else (),
         )
-        return estimates.estimated(plan, self.store, self.backend, explainer=self._explain)
+        return estimates.estimated(plan, self.store, self.backend, prices=self._prices, explainer=self._explain)
 
     # Runs
 
@@ -165,6 +172,8 @@ class Lab:
         name: str | None = None,
         note: str = "",
         concurrency: int | None = None,
+        max_cost_usd: float | None = None,
+        share_prompt: bool = False,
         retry_failed: bool = False,
         on_error: OnError = "continue",
         progress: bool = True,
@@ -179,7 +188,15 @@ class Lab:
         name
             What the run is called; made from the templates' names when left out.
         concurrency
-            How many requests are in flight at most: 32 for a server, the number of slots for the local model.
+            How many requests are in flight at most. Left out, their number adapts: it begins at 32, grows while the
+            server keeps up, and is halved when it says that it is asked too fast. The local model has its own.
+        max_cost_usd
+            What the run may cost at most, in USD, its earlier parts included. The worst case of each request is
+            reserved before it leaves, so the cap is never passed; the run stops when the next one does not fit. Every
+            model needs a price and every setting `max_tokens`.
+        share_prompt
+            Ask for the repeats of one request in one call (`n`), so that the prompt is paid once, where no seed is set.
+            Servers that do not honour it are noticed, and asked one by one.
         retry_failed
             Ask again for what the server refused as such (400, 413, 422), and for what was not asked since the model
             refuses a parameter; other failures are asked again anyway.
@@ -196,6 +213,8 @@ class Lab:
             name=name,
             note=note,
             concurrency=concurrency,
+            max_cost_usd=max_cost_usd,
+            share_prompt=share_prompt,
             retry_failed=retry_failed,
             on_error=on_error,
         ).wait(progress=progress)
@@ -211,6 +230,8 @@ class Lab:
         name: str | None = None,
         note: str = "",
         concurrency: int | None = None,
+        max_cost_usd: float | None = None,
+        share_prompt: bool = False,
         retry_failed: bool = False,
         on_error: OnError = "continue",
     ) -> Run:
@@ -219,9 +240,16 @@ class Lab:
         Closing the lab stops it.
         """
         plan = self._planned(templates, grid, cases=cases, repeats=repeats, generation=generation)
-        return self._started(
-            plan, name=name, note=note, concurrency=concurrency, retry_failed=retry_failed, on_error=on_error
+        options = Options(
+            name=name,
+            note=note,
+            concurrency=concurrency,
+            max_cost_usd=max_cost_usd,
+            share_prompt=share_prompt,
+            retry_failed=retry_failed,
+            on_error=on_error,
         )
+        return self._launcher.start(plan, options)
 
     def ask(self, template: PromptTemplate, case: Case | None = None, *, generation: int = 0, **params: Any) -> Answer:
         """Return one logged answer, for the first minute with a prompt; asking the same again costs nothing.
@@ -233,7 +261,7 @@ class Lab:
         one_each = {name: [value] for name, value in params.items()}  # stop=["A", "B"] is one value here, not an axis
         plan = self.plan(template, ParameterGrid(one_each), cases=[case or {}], generation=generation)
         name = f"ask {template.name}"
-        run = self._started(plan, name=name, note="", concurrency=1, retry_failed=True, on_error="continue")
+        run = self._launcher.start(plan, Options(name=name, concurrency=1, retry_failed=True))
         return Answer(run.wait(progress=False))
 
     def models(self) -> list[str]:
@@ -268,8 +296,7 @@ class Lab:
 
     def abort(self) -> None:
         """Drop what is in flight in every live run; those attempts become unknown."""
-        for _, live in self._live.values():
-            live.abort()
+        self._launcher.abort()
 
     def close(self) -> None:
         """Stop what runs, give back connections and the local model's server, and close the file.
@@ -277,8 +304,7 @@ class Lab:
         A lab that is used again opens again; one that is never closed is closed when Python ends.
         """
         try:
-            while self._live:
-                self._live.popitem()[1][1].settle()
+            self._launcher.settle()
             _loop.run(self.backend.aclose())
         finally:
             self.store.close()
@@ -302,8 +328,6 @@ class Lab:
         held = f"{_text.count(runs, 'run')} and {_text.count(answers, 'answer')}"
         return [("file", str(self.path)), ("holds", held), ("answers from", repr(self.backend).strip("<>"))]
 
-    # How a plan becomes a run
-
     def _planned(self, templates: Any, grid: Any, *, cases: Any, repeats: int, generation: int) -> Plan:
         if not isinstance(templates, Plan):
             if grid is None:
@@ -321,98 +345,6 @@ class Lab:
             raise PlanError(msg)
         return templates
 
-    def _started(
-        self, plan: Plan, *, name: str | None, note: str, concurrency: int | None, retry_failed: bool, on_error: OnError
-    ) -> Run:
-        concurrency = self.backend.concurrency if concurrency is None else concurrency
-        _check_options(concurrency, on_error)
-        name = name or plan.default_name
-        found = results.run_of_plan(self.store, plan.key, name)
-        self._live = {key: (run, live) for key, (run, live) in self._live.items() if not live.is_ended}
-        if found and found.id in self._live:  # the cell was run again meanwhile: it is the same run
-            self.last_run = self._live[found.id][0]
-            return self.last_run
-        states = results.sample_states(self.store, found.id) if found else {}
-        todo = _todo(plan, states, retry_failed=retry_failed)
-        if found and not todo:
-            self._check_failures(found, on_error)
-        if found and not todo and self._is_final(found):
-            self.last_run = Run(self.store, found.id)
-            return self.last_run
-        self._make_ready(plan, asks=bool(todo) if found else self._lacks(plan))
-        run_id = self._registered(plan, found, name, note, is_whole=len(states) == len(plan))
-        self.last_run = Run(self.store, run_id)
-        stops = on_error == "stop"
-        return self._begun(self.last_run, plan, concurrency=concurrency, retry_failed=retry_failed, stops=stops)
-
-    def _check_failures(self, found: RunRow, on_error: OnError) -> None:
-        """Raise again what `on_error="stop"` raised when the run was made: a cell run again must not pass."""
-        failure = results.first_failure(self.store, found.id) if on_error == "stop" else None
-        if failure:
-            self.last_run = Run(self.store, found.id)
-            msg = f"run {found.name!r} has a failed trial: {failure}; retry_failed=True asks again"
-            raise RunError(msg)
-
-    def _is_final(self, found: RunRow) -> bool:
-        """Whether a run without anything left to ask says so; another run or kernel may have asked for the rest."""
-        return found.status == "done" or self.store.is_read_only
-
-    def _make_ready(self, plan: Plan, *, asks: bool) -> None:
-        """Raise when a plan cannot be answered from here; nothing has been written then."""
-        if self.store.read_only_because:
-            raise ReadOnlyError(self.store.read_only_because)
-        if self.is_offline:
-            self._check_held(plan)
-        elif asks:
-            self.backend.start()
-
-    def _lacks(self, plan: Plan) -> bool:
-        """Whether some answer of a plan is not in the file."""
-        return next(estimates.unanswered(plan, self.store), None) is not None
-
-    def _check_held(self, plan: Plan) -> None:
-        """Raise when the file lacks an answer, naming the stored request that is nearest to the first one missing."""
-        missing = list(estimates.unanswered(plan, self.store))
-        if not missing:
-            return
-        near = results.nearest(self.store, plan.request(missing[0]))
-        hint = "it holds none like it"
-        if near:
-            hint = f"the nearest is request {near.request_id}: {near.difference or _elsewhere(plan)}"
-        lacks = f"lacks {_text.count(len(missing), 'answer')} of {len(plan):,}"
-        msg = f"offline: {self.path} {lacks}; first {plan[missing[0]]!r}: {hint}"
-        raise OfflineError(msg, nearest=near.request_id if near else None, differs=near.fields if near else ())
-
-    def _registered(self, plan: Plan, found: RunRow | None, name: str, note: str, *, is_whole: bool) -> int:
-        """Write the plan's rows, as far as they are not there yet, and return the run's id."""
-        if found is not None and is_whole:
-            return found.id
-        now_s, write = time.time(), self.store.write
-        software = {**_software(), "note": note, "tags": "[]"}
-        add = partial(ledger.add_run, plan=plan, name=name, info=self.backend.info(), environment=software)
-        run_id = write(partial(add, now_s=now_s)).result()
-        template_ids = write(partial(ledger.add_templates, templates=plan.templates, now_s=now_s)).result()
-        case_ids = write(partial(ledger.add_cases, cases=plan.cases)).result()
-        rows = ledger.PlanRows(run_id, template_ids, case_ids)
-        for start in range(0, len(plan), TRIALS_A_WRITE):
-            positions = range(start, min(start + TRIALS_A_WRITE, len(plan)))
-            write(partial(ledger.add_trials, plan=plan, rows=rows, positions=positions)).result()
-        return run_id
-
-    def _begun(self, run: Run, plan: Plan, *, concurrency: int, retry_failed: bool, stops: bool) -> Run:
-        states = results.sample_states(self.store, run.id)
-        todo = _todo(plan, states, retry_failed=retry_failed)
-        if not todo:
-            self.store.write(partial(ledger.complete_run, run_id=run.id, now_s=time.time())).result()
-            return run
-        runner = Runner(self.backend, self.store, concurrency=concurrency, policy=self.policy, stops_at_failure=stops)
-        samples = {sample_id: state for sample_id, state, _ in states.values()}
-        runner.progress.total = len(samples)
-        runner.progress.answered_before = sum(state == "done" for state in samples.values())
-        runner.progress.failed = len(samples) - runner.progress.answered_before - len(todo)
-        self._live[run.id] = run, began(run, runner, runner.execute(run.id, _jobs(plan, states, todo)))
-        return run
-
     def _explain(self, trial: Trial, plan: Plan) -> str:
         held = results.answered(self.store, [trial.request.sample_key], plan.generation)
         if (trial.request.sample_key, trial.repeat) in held:
@@ -423,7 +355,7 @@ class Lab:
         near = results.nearest(self.store, trial.request)
         if near is None:
             return f"{trial!r} is not answered: {self.path} holds no answer from POST /{trial.request.endpoint}"
-        why = near.difference or _elsewhere(plan)
+        why = near.difference or elsewhere(plan)
         return f"{trial!r} is not answered; the nearest answered request is {near.request_id}: {why}"
 
 
@@ -466,11 +398,6 @@ def _text_or_none(cell: Any) -> str | None:
     return cell if isinstance(cell, str) else None
 
 
-def _elsewhere(plan: Plan) -> str:
-    """Say how a request can be the same and its answer not the one asked for."""
-    return f"the same, but as another repeat or generation, or of another backend than {plan.identity}"
-
-
 def _check_types(templates: object, grid: object) -> None:
     found = list(templates) if isinstance(templates, list | tuple) else [templates]
     problems = [
@@ -482,37 +409,6 @@ def _check_types(templates: object, grid: object) -> None:
         problems.append("there is no grid; give ParameterGrid(model=..., temperature=[0, 0.7]), or a mapping")
     if problems:
         raise PlanError(problems)
-
-
-def _check_options(concurrency: int, on_error: str) -> None:
-    problems = []
-    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
-        problems.append(f"concurrency={concurrency!r}: a whole number from 1 is needed")
-    if on_error not in get_args(OnError):
-        problems.append(f"on_error={on_error!r}: one of {', '.join(map(repr, get_args(OnError)))} is needed")
-    if problems:
-        raise PlanError(problems)
-
-
-def _todo(plan: Plan, states: Mapping[int, tuple[int, str, str | None]], *, retry_failed: bool) -> list[int]:
-    """Return the positions to be asked, in sending order: those without an answer, one a sample."""
-    found: dict[int, int] = {}
-    for position in plan.sending_order():
-        sample_id, state, failure = states.get(position, (-1 - position, "todo", None))
-        if state != "done" and (retry_failed or not _is_refused(state, failure)):
-            found.setdefault(sample_id, position)
-    return list(found.values())
-
-
-def _is_refused(state: str, failure: str | None) -> bool:
-    """Whether a sample's end was the request's own fault, so that asking again would end in the same way."""
-    return state == "failed" and failure in {"request", "parameter"}
-
-
-def _jobs(plan: Plan, states: Mapping[int, tuple[int, str, str | None]], todo: Iterable[int]) -> Iterator[Job]:
-    for position in todo:
-        cell = plan.grid[plan.place(position)[1]]
-        yield Job(states[position][0], plan.request(position), cell.params)
 
 
 def _endpoint(address: Secret, key: Secret, client: AsyncOpenAI | None) -> HttpBackend:
@@ -555,35 +451,3 @@ def _dotenv() -> dict[str, str | None]:
         kind = type(exc).__name__
     msg = f"{Path('.env').absolute()} cannot be read ({kind}); make it a text file in UTF-8, or remove it"
     raise BackendError(msg)
-
-
-def _software() -> dict[str, Any]:
-    """Return what is logged about the machine with every run: versions, host name, notebook and commit, no paths."""
-    return {
-        "promptlab_version": _version("promptlab-notebook"),
-        "openai_version": _version("openai"),
-        "python_version": platform.python_version(),
-        "host": platform.node(),
-        "notebook": Path(os.environ.get("JPY_SESSION_NAME", "")).name or None,
-        "git_commit": _git_commit(),
-    }
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "unknown"
-
-
-def _git_commit() -> str | None:
-    with suppress(OSError, subprocess.SubprocessError):
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607 - whichever git the user has
-            capture_output=True,
-            text=True,
-            timeout=2,
-            check=True,
-        )
-        return found.stdout.strip() or None
-    return None

@@ -2,7 +2,7 @@
 
     add_run -> add_trials            a plan becomes rows; nothing was sent
     begin_attempt                    committed before the request leaves: lease, attempt `sent`
-    finish_attempt                   one transaction: what came back, the output, the sample's new state
+    finish_attempt                   one transaction: what came back, the outputs, the samples' new state
     withdraw_attempt                 it never left after all: as if it had not begun
     finish_run
 
@@ -18,7 +18,7 @@ import platform
 import sqlite3
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -26,7 +26,10 @@ from promptlab._json import compact, exact_digest
 from promptlab.attempts import Outcome, Output
 from promptlab.backends._base import BackendInfo
 from promptlab.cases import Case
+from promptlab.errors import StoreError
 from promptlab.plans import Plan
+from promptlab.requests import Request
+from promptlab.sharing import Share, shares
 from promptlab.templates import PromptTemplate
 
 LEASE_S = 60.0
@@ -119,6 +122,7 @@ def described(plan: Plan) -> dict[str, Any]:
         "cases": len(plan.cases),
         "repeats": plan.repeats,
         "generation": plan.generation,
+        "estimate": None if plan.estimate is None else asdict(plan.estimate),
     }
 
 
@@ -160,9 +164,7 @@ def add_trials(connection: sqlite3.Connection, plan: Plan, rows: PlanRows, posit
     """Insert the requests, samples and trials at some positions; those already there are left as they are."""
     trials = [plan[position] for position in positions]
     requests = {trial.request.key: trial.request for trial in trials}
-    connection.executemany(
-        _ADD_REQUEST, [(key, found.endpoint, found.model, found.body, found.text) for key, found in requests.items()]
-    )
+    connection.executemany(_ADD_REQUEST, map(_request_row, requests.values()))
     described_trials = [
         {
             "run_id": rows.run_id,
@@ -183,6 +185,10 @@ def add_trials(connection: sqlite3.Connection, plan: Plan, rows: PlanRows, posit
     connection.executemany(_ADD_TRIAL, described_trials)
 
 
+def _request_row(request: Request) -> tuple[str, str, str, str, str]:
+    return request.key, request.endpoint, request.model, request.body, request.text
+
+
 # An attempt
 
 _SAMPLE = "select state, owner, lease_until from samples where id = ?"
@@ -197,58 +203,71 @@ update attempts set state = 'unknown', error_type = 'abandoned',
 where state = 'sent' and id in (select attempt_id from attempt_samples where sample_id = ?)
 """
 _ADD_ATTEMPT = """
-insert into attempts (run_id, request_id, number, state, client_request_id, sent_at, cost_usd)
+insert into attempts (run_id, request_id, number, state, client_request_id, sent_at, cost_usd, reserved_usd)
 values (:run_id, (select id from requests where key = :request_key),
   1 + (select count(*) from attempt_samples where sample_id = :sample_id), 'sent', :client_request_id, :sent_at,
-  :cost_usd)
+  :cost_usd, :reserved_usd)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What came of claiming a sample: `sent` (ours to send now), `done` (answered by another), `leased` (wait)."""
+    """What came of claiming samples: `sent` (ours to send now), `done` (answered by another), `leased` (wait).
+
+    For several samples at once the last two say that at least one is not to be had; none is leased then. `until_s` is
+    when the lease ends, on the wall clock.
+    """
 
     state: Literal["sent", "done", "leased"]
     attempt_id: int = 0
     client_request_id: str = ""
+    until_s: float = 0.0
 
 
 def begin_attempt(
     connection: sqlite3.Connection,
     *,
     run_id: int,
-    sample_id: int,
-    request_key: str,
+    sample_ids: Sequence[int],
+    request: Request,
     owner: str,
     now_s: float,
-    is_free: bool = False,
+    reserved_usd: float | None = None,
 ) -> Claim:
-    """Lease a sample and note the attempt as sent; the commit comes before the request leaves.
+    """Lease samples and note the attempt as sent; the commit comes before the request leaves.
 
-    `request_key` is of the request that is about to be sent. Requests that differ only in what their sample's key
-    leaves out (`user`, 1 for 1.0) share a sample, so the sample's row may so far name another one.
+    `request` is the one that is about to be sent; with several samples it asks for as many choices. Requests that
+    differ only in what their sample's key leaves out (`user`, 1 for 1.0, `n`) share a sample, so the sample's row may
+    so far name another one. `reserved_usd` is what the attempt can cost at most; None if that is not known.
     """
-    state, holder, until = connection.execute(_SAMPLE, (sample_id,)).fetchone()
-    if state == "done":
-        return Claim("done")
-    if state == "leased" and holder != owner:
-        if until > now_s and _may_live(holder):
-            return Claim("leased")
-        connection.execute(_ABANDON, (sample_id,))
+    abandoned = []
+    for sample_id in sample_ids:
+        state, holder, until = connection.execute(_SAMPLE, (sample_id,)).fetchone()
+        if state == "done":
+            return Claim("done")
+        if state == "leased" and holder != owner:
+            if until > now_s and _may_live(holder):
+                return Claim("leased")
+            abandoned.append((sample_id,))
+    connection.executemany(_ABANDON, abandoned)
+    if len(sample_ids) > 1:
+        connection.execute(_ADD_REQUEST, _request_row(request))
     row: dict[str, Any] = {
         "run_id": run_id,
-        "sample_id": sample_id,
-        "request_key": request_key,
+        "sample_id": sample_ids[0],
+        "request_key": request.key,
         "owner": owner,
         "until": now_s + LEASE_S,
         "client_request_id": f"plab-{uuid.uuid4().hex}",
         "sent_at": timestamp(now_s),
-        "cost_usd": 0.0 if is_free else None,
+        "cost_usd": 0.0 if reserved_usd == 0 else None,
+        "reserved_usd": reserved_usd,
     }
-    connection.execute(_LEASE, row)
     attempt_id = _inserted(connection.execute(_ADD_ATTEMPT, row))
-    connection.execute("insert into attempt_samples values (?, ?, 0)", (attempt_id, sample_id))
-    return Claim("sent", attempt_id, row["client_request_id"])
+    for choice, sample_id in enumerate(sample_ids):
+        connection.execute(_LEASE, {**row, "sample_id": sample_id})
+        connection.execute("insert into attempt_samples values (?, ?, ?)", (attempt_id, sample_id, choice))
+    return Claim("sent", attempt_id, row["client_request_id"], row["until"])
 
 
 def withdraw_attempt(connection: sqlite3.Connection, claim: Claim) -> None:
@@ -264,7 +283,7 @@ update attempts set state = :state, latency_ms = :latency_ms, http_status = :htt
   redacted = :redacted, model = :model, system_fingerprint = :system_fingerprint, service_tier = :service_tier,
   prompt_tokens = :prompt_tokens, cached_tokens = :cached_tokens, completion_tokens = :completion_tokens,
   reasoning_tokens = :reasoning_tokens, total_tokens = :total_tokens, usage = :usage, cost_usd = :cost_usd
-where id = :id
+where id = :id and client_request_id = :client_request_id and state != 'ok'
 """
 _ADD_OUTPUT = """
 insert into outputs (attempt_id, sample_id, choice, text, finish_reason, refusal, tool_calls, logprobs, flags,
@@ -287,14 +306,15 @@ where sample_id = :sample_id and reused = 0 and run_id != (select run_id from at
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How an attempt ended, and what becomes of its sample.
+    """How an attempt ended, and what becomes of its samples.
 
-    `settled` is the sample's new state, or None when it stays leased for another attempt; `failure` is the kind of
-    failure, `reason` one sentence on it.
+    `settled` is the samples' new state, or None when they stay leased for another attempt; of an answer with fewer
+    choices than samples the last ones stay so. `failure` is the kind of failure, `reason` one sentence on it. `flags`
+    are added to those of every output.
     """
 
-    attempt_id: int
-    sample_id: int
+    claim: Claim
+    sample_ids: Sequence[int]
     owner: str
     outcome: Outcome
     latency_ms: float | None
@@ -302,27 +322,70 @@ class Finish:
     settled: Literal["done", "failed", "stopped", "todo"] | None
     failure: str | None = None
     reason: str | None = None
+    flags: Sequence[str] = ()
+
+
+#: A finish as it is written: rows by table, in JSON's types but for the bytes of the response.
+Rows = dict[str, Any]
 
 
 def finish_attempt(connection: sqlite3.Connection, finish: Finish, *, now_s: float) -> None:
-    """Store what came back; with an answer, its output and the sample's state in the same transaction."""
-    connection.execute(_FINISH_ATTEMPT, _attempt_row(finish))
-    output_id = None
-    for output in finish.outcome.outputs[:1]:  # one request asks for one choice; others stay in the stored bytes
-        output_id = _inserted(connection.execute(_ADD_OUTPUT, _output_row(finish, output, now_s)))
-    if finish.settled is None:
-        return
+    """Store what came back; with an answer, its outputs and the samples' state in the same transaction."""
+    write_finish(connection, rows_of(finish, now_s=now_s))
+
+
+def rows_of(finish: Finish, *, now_s: float) -> Rows:
+    """Return what a finish writes, so that it can also be kept beside a file that takes nothing for now."""
+    answered = list(zip(finish.sample_ids, finish.outcome.outputs, strict=False))  # one choice a sample
+    parts = shares([output for _, output in answered], finish.outcome, finish.cost_usd)
     settled = {"state": finish.settled, "failure": finish.failure, "reason": finish.reason, "owner": finish.owner}
-    is_taken = connection.execute(_SETTLE, {**settled, "output_id": output_id, "sample_id": finish.sample_id}).rowcount
-    connection.execute(_FORGET_COUNTS, (finish.sample_id,))
-    if finish.settled == "done" and is_taken:
-        connection.execute(_SHARE, {"sample_id": finish.sample_id, "attempt_id": finish.attempt_id})
+    is_done = finish.settled == "done"
+    return {
+        "attempt": _attempt_row(finish),
+        "outputs": [
+            {"sample_id": sample_id, **_output_row(finish, output, part, now_s)}
+            for (sample_id, output), part in zip(answered, parts, strict=True)
+        ],
+        "samples": [
+            {"sample_id": sample_id, **settled}
+            for sample_id in (finish.sample_ids[: len(answered)] if is_done else finish.sample_ids)
+            if finish.settled is not None
+        ],
+    }
 
 
-def _attempt_row(finish: Finish) -> dict[str, Any]:
+def write_finish(connection: sqlite3.Connection, rows: Rows) -> None:
+    """Write what `rows_of` returned; an attempt that has its answer already is left alone."""
+    attempt = rows["attempt"]
+    if not connection.execute(_FINISH_ATTEMPT, attempt).rowcount:
+        _check_known(connection, attempt)
+        return
+    outputs = {row["sample_id"]: _inserted(connection.execute(_ADD_OUTPUT, row)) for row in rows["outputs"]}
+    for settled in rows["samples"]:
+        sample_id = settled["sample_id"]
+        is_taken = connection.execute(_SETTLE, {**settled, "output_id": outputs.get(sample_id)}).rowcount
+        connection.execute(_FORGET_COUNTS, (sample_id,))
+        if settled["state"] == "done" and is_taken:
+            connection.execute(_SHARE, {"sample_id": sample_id, "attempt_id": attempt["id"]})
+
+
+def _check_known(connection: sqlite3.Connection, attempt: Rows) -> None:
+    """Refuse an attempt of another file: one that was put in the place of the file it was sent from."""
+    known = connection.execute(
+        "select 1 from attempts where id = :id and client_request_id = :client_request_id", attempt
+    ).fetchone()
+    if known is None:
+        msg = (
+            f"the file does not know attempt {attempt['client_request_id']}; it was replaced by another file meanwhile"
+        )
+        raise StoreError(msg)
+
+
+def _attempt_row(finish: Finish) -> Rows:
     outcome, failure, usage = finish.outcome, finish.outcome.failure, finish.outcome.usage
     return {
-        "id": finish.attempt_id,
+        "id": finish.claim.attempt_id,
+        "client_request_id": finish.claim.client_request_id,
         "state": outcome.state,
         "latency_ms": finish.latency_ms,
         "http_status": outcome.http_status,
@@ -349,20 +412,19 @@ def _attempt_row(finish: Finish) -> dict[str, Any]:
     }
 
 
-def _output_row(finish: Finish, output: Output, now_s: float) -> dict[str, Any]:
+def _output_row(finish: Finish, output: Output, part: Share, now_s: float) -> Rows:
     return {
-        "attempt_id": finish.attempt_id,
-        "sample_id": finish.sample_id,
+        "attempt_id": finish.claim.attempt_id,
         "choice": output.choice,
         "text": output.text,
         "finish_reason": output.finish_reason,
         "refusal": output.refusal,
         "tool_calls": None if output.tool_calls is None else json.dumps(output.tool_calls),
         "logprobs": None if output.logprobs is None else json.dumps(output.logprobs),
-        "flags": json.dumps(output.flags),
-        "prompt_tokens": finish.outcome.usage.prompt_tokens,
-        "completion_tokens": finish.outcome.usage.completion_tokens,
-        "cost_usd": finish.cost_usd,
+        "flags": json.dumps([*output.flags, *finish.flags]),
+        "prompt_tokens": part.prompt_tokens,
+        "completion_tokens": part.completion_tokens,
+        "cost_usd": part.cost_usd,
         "created_at": timestamp(now_s),
     }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from promptlab._json import compact, digest, utf8
@@ -75,6 +75,15 @@ def build(messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any], *, i
         text=utf8("\n\n".join(_texts(messages))),
         sample_key=sample_key(identity, endpoint, body),
     )
+
+
+def repeated(request: Request, choices: int) -> Request:
+    """Return the request that asks for several choices at once; its sample's key stays, which leaves `n` out.
+
+    >>> repeated(build([{"role": "user", "content": "Hi"}], {"model": "m"}, identity="x"), 3).body
+    '{"model":"m","messages":[{"role":"user","content":"Hi"}],"n":3}'
+    """
+    return replace(request, body=f'{request.body[:-1]},"n":{choices}}}')
 
 
 def sample_key(identity: str, endpoint: str, body: Mapping[str, Any]) -> str:

@@ -9,20 +9,19 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Mapping
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from promptlab import _loop, _text, results
 from promptlab.errors import RunError
+from promptlab.jobs import Progress
 from promptlab.results import Spending
-from promptlab.runner import Progress, Runner
+from promptlab.runner import Runner
 from promptlab.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
-
-OnError = Literal["continue", "stop"]
 
 POLL_S = 0.1  # how often a waiting cell looks: a tenth of a second is at once for a person
 
@@ -149,8 +148,10 @@ class Run:
         if status != "done":
             facts.append(("status", f"{status}: {_text.clipped(self.reason, 200)}" if self.reason else status))
         facts.append(("spent", _spent(spent)))
+        if spent.attempts and status != "running" and (estimate := self._row.plan.get("estimate")):
+            facts.append(("beforehand", _estimated(estimate)))
         if spent.unknown and status != "running":  # what is in flight has no known end yet
-            facts.append(("unknown", f"{_text.count(spent.unknown, 'attempt')} without a known end, maybe billed"))
+            facts.append(("unknown", _unknown(spent)))
         return facts
 
     def _error_lines(self) -> list[str]:
@@ -271,12 +272,16 @@ class _Bar:
             f"{progress.failed} failed" if progress.failed else "",
             f"{progress.unknown} unknown" if progress.unknown else "",
             _text.usd(progress.cost_usd) if progress.cost_usd else "",
-            f"waiting {_text.duration(self._runner.waiting_s)}" if self._runner.waiting_s else "",
+            self._waiting(),
         ]
         self._bar.set_postfix_str(", ".join(filter(None, notes)), refresh=False)
         self._bar.update(progress.finished - self._bar.n)
         if not self._is_text:
             self._bar.refresh()
+
+    def _waiting(self) -> str:
+        reason = self._runner.waiting_for
+        return f"waiting {_text.duration(self._runner.waiting_s)} for {reason}" if reason else ""
 
     def say(self, text: str) -> None:
         self._bar.set_description_str(text)
@@ -299,3 +304,18 @@ def _spent(spent: Spending) -> str:
     cost = "cost unknown" if spent.cost_usd is None else "free" if spent.cost_usd == 0 else _text.usd(spent.cost_usd)
     left_out = f" (and {spent.unpriced:,} without a price)" if spent.unpriced and spent.cost_usd is not None else ""
     return f"{_text.count(spent.attempts, 'request')} sent, {tokens}, {cost}{left_out}"
+
+
+def _unknown(spent: Spending) -> str:
+    bound = "" if not spent.reserved_usd else f" for up to {_text.usd(spent.reserved_usd)}"
+    return f"{_text.count(spent.unknown, 'attempt')} without a known end, maybe billed{bound}"
+
+
+def _estimated(estimate: Mapping[str, Any]) -> str:
+    """Say what the plan said beforehand, in the words of what was spent."""
+    counts = (estimate["prompt_tokens"], estimate["completion_tokens"])
+    tokens = " + ".join("?" if count is None else f"{count:,}" for count in counts)
+    cost = estimate["cost_usd"]
+    money = "cost unknown" if cost is None else "free" if cost == 0 else _text.usd(cost)
+    bound = " at most" if estimate["completion_is_bound"] else ""
+    return f"estimated at {_text.count(estimate['to_send'], 'request')}, {tokens} tokens{bound}, {money}"

@@ -1,8 +1,10 @@
 """The runner: takes samples to the backend and what comes back to the store, and knows when to stop.
 
-Bounded workers share one stream of jobs on promptlab's event loop. Each attempt is committed as sent before it leaves,
-and its outcome before it is told to anyone. A wait that concerns all (a rate limit) closes one gate for all. What
-stops a run, a model, or a model with a parameter is remembered, and the rest goes on.
+Workers share one stream of jobs on promptlab's event loop; how many there are is the pace. Before a job leaves it waits
+its turn at one gate: what the user's limits, the server's own, a rate limit that was met and the cap on money allow.
+Each attempt is committed as sent before it leaves, and its outcome before it is told to anyone. What stops a run, a
+model, or a model with a parameter is remembered, and the rest goes on. An answer that the file does not take ends the
+run and is kept elsewhere.
 """
 
 from __future__ import annotations
@@ -10,21 +12,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import random
-import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
-from promptlab import ledger
-from promptlab.attempts import Failure, Outcome, from_reply, from_send_error, redact
+from promptlab import ledger, unwritten
+from promptlab.attempts import Outcome, from_reply, from_send_error, redact, told
 from promptlab.backends._base import Backend, SendError
 from promptlab.errors import PromptlabError, StoreError
-from promptlab.prices import cost_usd
-from promptlab.requests import Request
-from promptlab.retries import History, Refusal, Retry, RetryPolicy, Stop, classify, decide, refusal
+from promptlab.jobs import Clock, Job, Progress, Stops
+from promptlab.limits import Allowance, Budget, Pace, RateLimits, Taken
+from promptlab.prices import PriceList, most_completion
+from promptlab.retries import History, Kind, Retry, RetryPolicy, Stop, classify, decide
+from promptlab.sharing import oddity
 from promptlab.store import Store
+from promptlab.tokens import BYTES_PER_TOKEN
 from promptlab.writer import Operation
 
 T = TypeVar("T")
@@ -33,89 +36,12 @@ POLL_S = 0.5  # how often a sample that another kernel is asking is looked at
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One sample to be answered; `params` are the request's parameters."""
+class _Pass:
+    """What a job holds from the gate until it has an end: its place in the limits, and money."""
 
-    sample_id: int
-    request: Request
-    params: Mapping[str, Any]
-
-
-@dataclass(slots=True)
-class Progress:
-    """Where a run stands; counts are of samples, money and tokens of attempts.
-
-    `answered_before` counts what the file held or another run answered meanwhile.
-    """
-
-    total: int = 0
-    answered_before: int = 0
-    done: int = 0
-    failed: int = 0
-    stopped: int = 0
-    in_flight: int = 0
-    attempts: int = 0
-    unknown: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost_usd: float = 0.0
-    has_unknown_cost: bool = False
-    last_error: str | None = None
-
-    @property
-    def finished(self) -> int:
-        """Samples that will not be asked again."""
-        return self.answered_before + self.done + self.failed + self.stopped
-
-
-async def _wait(event: asyncio.Event, wait_s: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(wait_s):
-            await event.wait()
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """Time as the runner needs it, so that a test can bring its own; `wait` ends early when its event is set."""
-
-    wall_s: Callable[[], float] = time.time
-    monotonic_s: Callable[[], float] = time.monotonic
-    wait: Callable[[asyncio.Event, float], Awaitable[None]] = _wait
-    random: Callable[[], float] = random.random
-
-
-@dataclass(slots=True)
-class _Stops:
-    """What will not be asked any more, and why."""
-
-    run: str | None = None
-    models: dict[str, str] = field(default_factory=dict)
-    parameters: dict[Refusal, str] = field(default_factory=dict)
-
-    def learn(self, stop: Stop, job: Job, outcome: Outcome) -> None:
-        reason, failure = told(outcome), outcome.failure
-        if stop.scope == "run":
-            self.run = reason
-        elif stop.scope == "model":
-            self.models[job.request.model] = reason
-        elif stop.scope == "parameter" and failure and failure.param and failure.param in job.params:
-            self.parameters[refusal(job.request.model, failure.param, failure.code, job.params)] = reason
-
-    def reason(self, job: Job) -> tuple[str, str] | None:
-        """Return (kind of failure, reason) when a job is not to be asked."""
-        if self.run:
-            return "account", self.run
-        if job.request.model in self.models:
-            return "model", self.models[job.request.model]
-        for refused, reason in self.parameters.items():
-            if refused.concerns(job.request.model, job.params):
-                return "parameter", reason
-        return None
-
-    @property
-    def first(self) -> str | None:
-        """The first reason for which something was not asked."""
-        return next(iter([*filter(None, [self.run]), *self.models.values(), *self.parameters.values()]), None)
+    taken: Taken
+    worst_usd: float | None
+    at_s: float
 
 
 class Runner:
@@ -123,10 +49,16 @@ class Runner:
 
     Parameters
     ----------
-    concurrency
-        How many requests are in flight at most.
+    pace
+        How many requests are in flight.
     policy
         How patient to be with one request.
+    prices
+        What answers cost.
+    allowance
+        The limits that all runs of a lab share.
+    budget
+        The cap on what this run may spend.
     stops_at_failure
         Whether the first failed sample stops the run.
     """
@@ -136,28 +68,42 @@ class Runner:
         backend: Backend,
         store: Store,
         *,
-        concurrency: int,
+        pace: Pace,
         policy: RetryPolicy | None = None,
+        prices: PriceList | None = None,
+        allowance: Allowance | None = None,
+        budget: Budget | None = None,
         stops_at_failure: bool = False,
         clock: Clock | None = None,
     ) -> None:
         self.backend = backend
         self.store = store
-        self.concurrency = concurrency
+        self.pace = pace
         self.policy = policy or RetryPolicy()
+        self.prices = prices or PriceList(backend.info().base_url, is_free=backend.is_free)
+        self.allowance = allowance or Allowance(RateLimits())
+        self.budget = budget
         self.clock = clock or Clock()
         self.progress = Progress()
-        self.stops = _Stops()
+        self.stops = Stops()
         self.stops_at_failure = stops_at_failure
         self.failure: str | None = None  # of the first failed sample
         self.owner = ledger.new_owner()
-        self._base_url = backend.info().base_url
         self._stopping = asyncio.Event()
         self._never = asyncio.Event()
+        self._turn = asyncio.Lock()  # whose turn it is at the gate
+        self._settled = asyncio.Event()  # some money was given back
         self._gate_opens_s = 0.0  # on the monotonic clock: nothing is sent before
+        self._gate_reason = ""
         self._answered_s = -math.inf  # when the last answer came
         self._is_cut = False  # some job was not taken to an end
-        self._workers: list[asyncio.Task[None]] = []
+        self._passes = 0  # jobs past the gate, and not settled
+        self._single: set[str] = set()  # models that do not honour n
+        self._workers: set[asyncio.Task[None]] = set()
+        self._broken: BaseException | None = None
+        self._unwritten: list[ledger.Rows] = []  # what came back, and the file did not take
+        self._run_id = 0
+        self._jobs: Iterator[Job] = iter(())
 
     @property
     def is_stopping(self) -> bool:
@@ -169,13 +115,19 @@ class Runner:
         """How long the gate that all workers share stays closed."""
         return max(0.0, self._gate_opens_s - self.clock.monotonic_s())
 
+    @property
+    def waiting_for(self) -> str | None:
+        """What keeps the gate closed, while it is."""
+        return self._gate_reason if self.waiting_s else None
+
     def stop(self) -> None:
         """Start nothing new; what is in flight is awaited. Call it on the loop."""
         self._stopping.set()
+        self._settled.set()
 
     def abort(self) -> None:
         """Drop what is in flight; those attempts become unknown. Call it on the loop."""
-        self._stopping.set()
+        self.stop()
         for worker in self._workers:
             worker.cancel()
 
@@ -200,94 +152,256 @@ class Runner:
 
     async def arun(self, run_id: int, jobs: Iterable[Job]) -> None:
         """Answer every job; the store tells what became of each."""
-        stream = iter(jobs)
+        self._run_id, self._jobs = run_id, iter(jobs)
         heartbeat = asyncio.create_task(self._renew_leases())
         try:
-            self._workers = [asyncio.create_task(self._work(run_id, stream)) for _ in range(self.concurrency)]
-            ended = await asyncio.gather(*self._workers, return_exceptions=True)
+            self._hire()
+            while self._workers:
+                await asyncio.wait(self._workers)
         finally:
             heartbeat.cancel()
-        if self.stops.run:
-            await self._give_up([job.sample_id for job in stream], "account", self.stops.run)
-        self._is_cut |= next(stream, None) is not None
-        broken = [end for end in ended if isinstance(end, Exception)]
-        if broken:
-            raise broken[0]
+        if self._unwritten:
+            await self._keep_elsewhere()
+        if self.stops.run and self._broken is None:
+            await self._give_up([sample_id for job in self._jobs for sample_id in job.sample_ids], *self.stops.run)
+        self._is_cut |= next(self._jobs, None) is not None
+        if isinstance(self._broken, Exception):
+            raise self._broken
 
-    async def _work(self, run_id: int, stream: Iterator[Job]) -> None:
+    # Workers
+
+    @property
+    def _may_begin(self) -> bool:
+        return not (self.is_stopping or self.stops.run)
+
+    def _hire(self) -> None:
+        """Have as many workers as the pace allows; each begins with a job of its own."""
+        while self._may_begin and len(self._workers) < self.pace.in_flight:
+            job = self._next()
+            if job is None:
+                return
+            self._workers.add(asyncio.create_task(self._work(job)))
+
+    def _next(self) -> Job | None:
         try:
-            while not (self.is_stopping or self.stops.run):
-                job = next(stream, None)
-                if job is None:
-                    return
-                is_ended = await self._answer(run_id, job)  # before the flag is read: others set it meanwhile
-                self._is_cut |= not is_ended
-        except BaseException:
-            self._is_cut = True
-            self.stop()  # an abort, a store that cannot be written, or a fault of ours: start nothing new
-            raise
+            return next(self._jobs, None)
+        except Exception as exc:  # noqa: BLE001 - whatever broke in making a request ends the run
+            self._break(exc)
+            return None
 
-    async def _answer(self, run_id: int, job: Job) -> bool:
+    async def _work(self, first: Job) -> None:
+        job: Job | None = first
+        try:
+            while job is not None:
+                is_ended = await self._answer(job)  # before the flag is read: others set it meanwhile
+                self._is_cut |= not is_ended
+                job = self._next() if self._may_begin and len(self._workers) <= self.pace.in_flight else None
+        except BaseException as exc:
+            self._break(exc)
+            if not isinstance(exc, Exception):
+                raise
+        finally:
+            self._workers.discard(asyncio.current_task())  # at once: others count themselves
+
+    def _break(self, exc: BaseException) -> None:
+        """End the run for an abort, a store that cannot be written, or a fault of ours: start nothing new."""
+        self._is_cut = True
+        self._broken = self._broken or exc
+        self.stop()
+
+    async def _answer(self, job: Job) -> bool:
         """Take one job to an end: answered, failed or stopped; return False when it is left for later."""
+        parts = [job]
+        while parts:
+            part = parts.pop()
+            if part.choices > 1 and part.request.model in self._single:
+                parts += part.singly()
+                continue
+            left = await self._answer_part(part)
+            if left is None:
+                return False
+            parts += left
+        return True
+
+    async def _answer_part(self, job: Job) -> list[Job] | None:
+        """Ask until a job has an end; return what of it is to be asked singly, or None when it is left for later."""
         history = History()
         while not self.is_stopping:
-            if stopped := self.stops.reason(job):
-                await self._give_up([job.sample_id], *stopped)
-                return True
-            if self.waiting_s:
-                await self.clock.wait(self._stopping, self.waiting_s)
+            if stopped := self.stops.reason(job) or self._too_large(job):
+                await self._give_up(job.sample_ids, *stopped)
+                return []
+            leave = await self._admitted(job)
+            if leave is None:
                 continue
-            claim = await self._claim(run_id, job)
-            if claim.state == "done":
-                self.progress.answered_before += 1
-                return True
-            if claim.state == "leased":
+            claim = await self._claimed(job, leave)
+            if claim.state != "sent":
+                self._give_back(leave)
+                if job.choices > 1:
+                    return job.singly()
+                if claim.state == "done":
+                    self.progress.answered_before += 1
+                    return []
                 await self.clock.wait(self._stopping, POLL_S)
-            elif self._is_barred(job):
+            elif self._is_barred(job, claim):
+                self._give_back(leave)
                 await self._noted(partial(ledger.withdraw_attempt, claim=claim))
             else:
-                retry, history = await self._attempt(job, claim, history)
+                retry, history, left = await self._attempt(job, claim, leave, history)
                 if retry is None:
-                    return True
+                    return left
                 if not retry.for_all:
                     await self.clock.wait(self._stopping, retry.wait_s)
-        return False
+        return None
 
-    def _is_barred(self, job: Job) -> bool:
-        """Whether a job may not be sent after all: what others met while its claim was being written."""
-        return self.is_stopping or self.waiting_s > 0 or self.stops.reason(job) is not None
+    def _too_large(self, job: Job) -> tuple[str, str] | None:
+        most = job.most_prompt + job.most_completion
+        if not self.allowance.never_fits(most):
+            return None
+        limit = self.allowance.limits.tokens_per_minute
+        return "limit", f"this request can take {most:,} tokens, and tokens_per_minute={limit} would never let it pass"
 
-    async def _attempt(self, job: Job, claim: ledger.Claim, history: History) -> tuple[Retry | None, History]:
-        """Send once and store what came back; return how to go on (None: the sample is settled)."""
-        started_s = self.clock.monotonic_s()
-        outcome = await self._exchanged(job, claim)
-        latency_ms = (self.clock.monotonic_s() - started_s) * 1000
+    def _is_barred(self, job: Job, claim: ledger.Claim) -> bool:
+        """Whether a job may not be sent after all: for what others met meanwhile, or since its lease was slept away."""
+        has_overslept = self.clock.wall_s() >= claim.until_s
+        return self.is_stopping or self.waiting_s > 0 or has_overslept or self.stops.reason(job) is not None
+
+    # The gate
+
+    async def _admitted(self, job: Job) -> _Pass | None:
+        """Wait until a job may leave, one worker after the other; return None when it may not leave at all."""
+        async with self._turn:
+            while self._may_begin and self.stops.reason(job) is None:
+                wait_s, worst_usd = self._wait_s(job), self._worst_usd(job)
+                if wait_s > 0:
+                    await self.clock.wait(self._stopping, wait_s)
+                elif self.budget is None or self.budget.fits(worst_usd or 0.0):
+                    return self._let_pass(job, worst_usd)
+                elif self._passes:
+                    self._settled.clear()
+                    await self._settled.wait()
+                else:
+                    self.stops.run = "cost", _over_budget(self.budget, worst_usd or 0.0)
+        return None
+
+    def _wait_s(self, job: Job) -> float:
+        """Return how long the gate stays closed for all; a job that its limits hold back closes it."""
+        if not self.waiting_s:
+            now_s = self.clock.monotonic_s()
+            wait_s = self.allowance.wait_s(job.request.model, **self._counts(job), now_s=now_s)
+            self._shut_gate(wait_s, "its rate limits")
+        return self.waiting_s
+
+    def _shut_gate(self, wait_s: float, reason: str) -> None:
+        opens_s = self.clock.monotonic_s() + wait_s
+        if wait_s > 0 and opens_s > self._gate_opens_s:
+            self._gate_opens_s, self._gate_reason = opens_s, reason
+
+    def _let_pass(self, job: Job, worst_usd: float | None) -> _Pass:
+        now_s = self.clock.monotonic_s()
+        taken = self.allowance.take(job.request.model, **self._counts(job), now_s=now_s)
+        if self.budget:
+            self.budget.reserve(worst_usd or 0.0)
+        self._passes += 1
+        return _Pass(taken, worst_usd, now_s)
+
+    def _counts(self, job: Job) -> dict[str, float]:
+        prompt = job.most_prompt
+        return {
+            "most_tokens": prompt + job.most_completion,
+            "likely_tokens": prompt / BYTES_PER_TOKEN + job.most_completion,
+        }
+
+    def _worst_usd(self, job: Job) -> float | None:
+        """Return what a job can cost at most, or None when that is not known."""
+        if self.budget is None and not self.prices.is_free and not most_completion(job.params):
+            return None
+        return self.prices.price(job.request.model, prompt=job.most_prompt, completion=job.most_completion)
+
+    def _give_back(self, leave: _Pass) -> None:
+        """Take a pass back from a job that does not leave."""
+        leave.taken.give_back()
+        self._settle_money(leave, 0.0)
+
+    def _settle_money(self, leave: _Pass, cost_usd: float | None) -> None:
+        self._passes -= 1
+        if self.budget:
+            self.budget.settle(leave.worst_usd or 0.0, cost_usd=cost_usd)
+        self._settled.set()
+
+    # One attempt
+
+    async def _claimed(self, job: Job, leave: _Pass) -> ledger.Claim:
+        claim = partial(ledger.begin_attempt, run_id=self._run_id, sample_ids=job.sample_ids, request=job.asked)
+        claim = partial(claim, owner=self.owner, now_s=self.clock.wall_s(), reserved_usd=leave.worst_usd)
+        try:
+            return await self._noted(claim, is_fleeting=True)
+        except BaseException:
+            self._give_back(leave)
+            raise
+
+    async def _attempt(
+        self, job: Job, claim: ledger.Claim, leave: _Pass, history: History
+    ) -> tuple[Retry | None, History, list[Job]]:
+        """Send once and store what came back; return how to go on (None: settled) and what is to be asked singly."""
+        sent_s = self.clock.monotonic_s()
+        outcome = await self._exchanged(job, claim, leave)
+        now_s = self.clock.monotonic_s()
+        cost_usd = self._cost_usd(job, outcome)
+        leave.taken.settle(answered_s=now_s, tokens=outcome.usage.total_tokens)
+        self._settle_money(leave, cost_usd)
+        self.allowance.learn(job.request.model, outcome.headers, sent_s=leave.at_s, now_s=now_s)
+        finish = ledger.Finish(
+            claim, job.sample_ids, self.owner, outcome, (now_s - sent_s) * 1000, cost_usd, settled=None
+        )
         if outcome.state == "ok":
-            self._answered_s = self.clock.monotonic_s()
-            await self._store(job, claim, outcome, latency_ms, settled="done")
-            return None, history
-        history = history.after(classify(outcome), now_s=self.clock.monotonic_s())
-        decision = self._decided(outcome, history)
+            return None, history, await self._answered(job, finish)
+        kind = classify(outcome)
+        history = history.after(kind, now_s=now_s)
+        finish = replace(finish, failure=kind, reason=told(outcome))
+        decision = decide(
+            outcome, history, self.policy, now_s=now_s, answered_s=self._answered_s, random=self.clock.random
+        )
         if isinstance(decision, Retry):
-            self._shut_gate(decision)  # at once: while the outcome is being written others would go on sending
-            settled: Literal["todo"] | None = "todo" if self.is_stopping else None
-            await self._store(job, claim, outcome, latency_ms, settled=settled)
-            return decision, history
-        self.stops.learn(decision, job, outcome)
+            self._slow_down(kind, decision, sent_s=sent_s)
+            await self._store(replace(finish, settled="todo" if self.is_stopping else None))
+            return decision, history, []
+        if job.choices > 1 and _refuses_n(outcome):
+            self._single.add(job.request.model)
+            await self._store(finish)
+            return None, history, job.singly()
+        await self._failed(job, finish, decision)
+        return None, history, []
+
+    async def _answered(self, job: Job, finish: ledger.Finish) -> list[Job]:
+        """Store an answer; return the samples that it leaves without one."""
+        self._answered_s = self.clock.monotonic_s()
+        self.pace.answered(in_flight=len(self._workers))
+        self._hire()
+        odd = oddity(finish.outcome, job.choices, job.params)
+        if odd and job.choices > 1:
+            self._single.add(job.request.model)
+        flags = [odd] if odd and job.choices > 1 else []
+        await self._store(replace(finish, settled="done", flags=flags))
+        return job.singly(after=len(finish.outcome.outputs))
+
+    async def _failed(self, job: Job, finish: ledger.Finish, stop: Stop) -> None:
+        self.stops.learn(stop, job, finish.outcome)
         if self.stops_at_failure:
-            self.failure = self.failure or told(outcome)
+            self.failure = self.failure or finish.reason
             self.stop()
-        await self._store(job, claim, outcome, latency_ms, settled="failed")
-        return None, history
+        await self._store(replace(finish, settled="failed"))
 
-    def _decided(self, outcome: Outcome, history: History) -> Retry | Stop:
-        now_s, answered_s = self.clock.monotonic_s(), self._answered_s
-        return decide(outcome, history, self.policy, now_s=now_s, answered_s=answered_s, random=self.clock.random)
+    def _slow_down(self, kind: Kind, retry: Retry, *, sent_s: float) -> None:
+        """Shut the gate at once where all have to wait: while the outcome is being written others would go on."""
+        if retry.for_all:
+            self._shut_gate(retry.wait_s, "the server, which was asked too fast")
+        if kind == "throttle":
+            self.pace.throttled(sent_s=sent_s, now_s=self.clock.monotonic_s())
 
-    async def _exchanged(self, job: Job, claim: ledger.Claim) -> Outcome:
+    async def _exchanged(self, job: Job, claim: ledger.Claim, leave: _Pass) -> Outcome:
         """Send once; whatever happens has an outcome, also when the run is aborted meanwhile."""
         self.progress.in_flight += 1
-        request, sent_as = job.request, claim.client_request_id
+        request, sent_as = job.asked, claim.client_request_id
         try:
             reply = await self.backend.send(request, client_request_id=sent_as, timeout_s=self.policy.deadline_s)
             return from_reply(reply, model=request.model, secrets=self.backend.secrets)
@@ -295,70 +409,68 @@ class Runner:
             return from_send_error(exc, secrets=self.backend.secrets)
         except asyncio.CancelledError:
             told_cut = "the run was aborted before an answer came; it may have been billed"
-            cut = SendError("cancelled", told_cut, maybe_paid=True)
-            await self._store(job, claim, from_send_error(cut), None, settled="todo")
+            await self._cut_off(job, claim, leave, SendError("cancelled", told_cut, maybe_paid=True))
             raise
         except PromptlabError as exc:  # the backend itself is not to be had: nothing was sent
-            unsent = SendError("backend", str(exc), maybe_paid=False)
-            await self._store(job, claim, from_send_error(unsent, secrets=self.backend.secrets), None, settled="todo")
+            await self._cut_off(job, claim, leave, SendError("backend", str(exc), maybe_paid=False))
             raise
         finally:
             self.progress.in_flight -= 1
 
-    async def _claim(self, run_id: int, job: Job) -> ledger.Claim:
-        claim = partial(ledger.begin_attempt, run_id=run_id, sample_id=job.sample_id, request_key=job.request.key)
-        claim = partial(claim, owner=self.owner, is_free=self.backend.is_free)
-        return await self._noted(partial(claim, now_s=self.clock.wall_s()))
+    async def _cut_off(self, job: Job, claim: ledger.Claim, leave: _Pass, error: SendError) -> None:
+        outcome = from_send_error(error, secrets=self.backend.secrets)
+        cost_usd = self._cost_usd(job, outcome)
+        self._settle_money(leave, cost_usd)
+        finish = ledger.Finish(claim, job.sample_ids, self.owner, outcome, None, cost_usd, settled="todo")
+        await self._store(replace(finish, failure=classify(outcome), reason=told(outcome)))
 
-    async def _store(
-        self,
-        job: Job,
-        claim: ledger.Claim,
-        outcome: Outcome,
-        latency_ms: float | None,
-        *,
-        settled: Literal["done", "failed", "todo"] | None,
-    ) -> None:
-        finish = ledger.Finish(
-            attempt_id=claim.attempt_id,
-            sample_id=job.sample_id,
-            owner=self.owner,
-            outcome=outcome,
-            latency_ms=latency_ms,
-            cost_usd=self._cost_usd(job, outcome),
-            settled=settled,
-            failure=None if outcome.state == "ok" else classify(outcome),
-            reason=None if outcome.state == "ok" else told(outcome),
-        )
-        await self._noted(partial(ledger.finish_attempt, finish=finish, now_s=self.clock.wall_s()))
-        self._count(finish)
+    async def _store(self, finish: ledger.Finish) -> None:
+        """Have the outcome written; when the file does not take it, keep it and end the run."""
+        rows = ledger.rows_of(finish, now_s=self.clock.wall_s())
+        try:
+            await self._noted(partial(ledger.write_finish, rows=rows))
+        except StoreError as exc:
+            self._unwritten.append(rows)
+            self._break(exc)
+        except asyncio.CancelledError:
+            self._count(finish)
+            raise
+        else:
+            self._count(finish)
+
+    async def _keep_elsewhere(self) -> None:
+        """Try once more, now that nothing is in flight, to write what the file did not take; else keep it beside it."""
+        try:
+            await self._noted(partial(unwritten.write_all, finishes=self._unwritten))
+        except StoreError as exc:
+            where = await asyncio.to_thread(unwritten.keep, self.store, self._unwritten)
+            msg = f"{exc}. {where}"
+            self._broken = StoreError(msg)
 
     def _cost_usd(self, job: Job, outcome: Outcome) -> float | None:
         """Return what the attempt cost: nothing when it was refused, None when that cannot be known."""
-        if self.backend.is_free or _is_refusal(outcome):
+        if self.prices.is_free or _is_refusal(outcome):
             return 0.0
-        return cost_usd(job.request.model, outcome.usage, base_url=self._base_url)
+        return self.prices.cost_usd(job.request.model, outcome.usage)
 
     def _count(self, finish: ledger.Finish) -> None:
         progress, outcome = self.progress, finish.outcome
+        answered = min(len(outcome.outputs), len(finish.sample_ids))
         progress.attempts += 1
         progress.unknown += outcome.state == "unknown"
-        progress.done += finish.settled == "done"
-        progress.failed += finish.settled == "failed"
+        progress.done += answered if finish.settled == "done" else 0
+        progress.failed += len(finish.sample_ids) if finish.settled == "failed" else 0
         progress.prompt_tokens += outcome.usage.prompt_tokens or 0
         progress.completion_tokens += outcome.usage.completion_tokens or 0
         progress.cost_usd += finish.cost_usd or 0.0
         progress.has_unknown_cost |= finish.cost_usd is None
         progress.last_error = finish.reason or progress.last_error
 
-    async def _give_up(self, sample_ids: list[int], failure: str, reason: str) -> None:
-        stop = partial(ledger.stop_samples, sample_ids=sample_ids, failure=failure, reason=reason, owner=self.owner)
+    async def _give_up(self, sample_ids: Iterable[int], failure: str, reason: str) -> None:
+        given_up = list(sample_ids)
+        stop = partial(ledger.stop_samples, sample_ids=given_up, failure=failure, reason=reason, owner=self.owner)
         await self._noted(stop)
-        self.progress.stopped += len(sample_ids)
-
-    def _shut_gate(self, retry: Retry) -> None:
-        if retry.for_all:
-            self._gate_opens_s = max(self._gate_opens_s, self.clock.monotonic_s() + retry.wait_s)
+        self.progress.stopped += len(given_up)
 
     async def _renew_leases(self) -> None:
         while True:
@@ -366,9 +478,15 @@ class Runner:
             with contextlib.suppress(StoreError):  # a missed renewal costs nothing; the lease lasts four of them
                 await self._noted(partial(ledger.renew_leases, owner=self.owner, now_s=self.clock.wall_s()))
 
-    async def _noted(self, operation: Operation[T]) -> T:
+    async def _noted(self, operation: Operation[T], *, is_fleeting: bool = False) -> T:
         """Have the store write, and wait for its commit; an abort does not keep it from being written."""
-        return await asyncio.shield(asyncio.wrap_future(self.store.write(operation)))
+        write = self.store.write_awaited(operation, is_fleeting=is_fleeting)
+        try:
+            return await asyncio.shield(write)
+        except asyncio.CancelledError:
+            await asyncio.wait([write])
+            write.result()
+            raise
 
     def _redacted(self, text: str) -> str:
         clean, _ = redact(text.encode(errors="replace"), self.backend.secrets, key_like=True)
@@ -378,6 +496,18 @@ class Runner:
         return f"stopped at its first failed trial: {self.failure}" if self.failure else "stopped by its user"
 
 
+def _over_budget(budget: Budget, worst_usd: float) -> str:
+    return (
+        f"max_cost_usd={budget.cap_usd:g} is reached: ${budget.spent_usd:.6f} was spent or may have been, and the next"
+        f" request can cost up to ${worst_usd:.6f}; run it again with a higher cap to go on"
+    )
+
+
+def _refuses_n(outcome: Outcome) -> bool:
+    """Whether a server says that it does not take `n`."""
+    return outcome.failure is not None and outcome.failure.param == "n"
+
+
 def _is_refusal(outcome: Outcome) -> bool:
     """Whether an attempt surely cost nothing: it never arrived, or the server answered with an error and no usage.
 
@@ -385,16 +515,3 @@ def _is_refusal(outcome: Outcome) -> bool:
     """
     is_success = outcome.http_status is not None and 200 <= outcome.http_status < 300  # noqa: PLR2004 - 2xx
     return outcome.state == "error" and outcome.usage.whole is None and not is_success
-
-
-def told(outcome: Outcome) -> str:
-    """Return one sentence on why an attempt has no answer."""
-    failure = outcome.failure or Failure("unknown", "")
-    status = f"HTTP {outcome.http_status}" if outcome.http_status else ""
-    kind = "" if failure.type == status else failure.type
-    code = f" ({failure.code})" if failure.code and failure.code != failure.type else ""
-    hint = "; check the base URL: it should end as the server's documents say, often in /v1" if kind == "" else ""
-    wait = f" (it asks to wait {outcome.retry_after_s:g} s)" if outcome.retry_after_s else ""
-    return (
-        f"{' '.join(filter(None, [status, kind]))}{code}: {failure.message}{hint if status == 'HTTP 404' else ''}{wait}"
-    )

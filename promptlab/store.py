@@ -11,6 +11,7 @@ would drop SQLite's POSIX locks on it, and with them another process's respect f
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import sqlite3
@@ -61,6 +62,7 @@ class Store:
         self._lock = threading.Lock()
         self._readers: dict[threading.Thread, sqlite3.Connection] = {}
         self._shadow: tempfile.TemporaryDirectory[str] | None = None
+        self.unwritten: list[dict[str, Any]] = []  # answers that no disk took; see unwritten.py
         self._writer = Writer(self._connect_writer, path=self.path, when_idle=_index_some)
         _make(self.path, create=create)
         self.read_only_because = self._checked()
@@ -77,10 +79,13 @@ class Store:
 
     def write(self, operation: Operation[T]) -> Future[T]:
         """Queue an operation for the writer; its future is answered after the commit."""
-        if self.read_only_because:
-            raise ReadOnlyError(self.read_only_because)
-        self._refuse_fork()
+        self._refuse_write()
         return self._writer.submit(operation)
+
+    def write_awaited(self, operation: Operation[T], *, is_fleeting: bool = False) -> asyncio.Future[T]:
+        """Queue an operation from the event loop; a fleeting one survives the process, but no power cut."""
+        self._refuse_write()
+        return self._writer.submit_awaited(operation, is_fleeting=is_fleeting)
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Return columns and rows of a user's query, on a connection that can neither write nor reach other files."""
@@ -227,6 +232,11 @@ class Store:
         connection.execute("pragma trusted_schema = 0")
         connection.execute("pragma foreign_keys = 1")
         return connection
+
+    def _refuse_write(self) -> None:
+        if self.read_only_because:
+            raise ReadOnlyError(self.read_only_because)
+        self._refuse_fork()
 
     def _refuse_fork(self) -> None:
         if self._pid != os.getpid():

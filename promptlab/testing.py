@@ -62,7 +62,7 @@ class ScriptedBackend:
         is_free: bool = True,
     ) -> None:
         self.identity = identity
-        self.concurrency = concurrency
+        self.concurrency = self.most_concurrency = concurrency
         self.is_free = is_free
         self.requests: list[Request] = []
         self._answer: Script = answer if callable(answer) else lambda _: answer

@@ -4,18 +4,26 @@ An operation is a function of the connection. It runs inside `BEGIN IMMEDIATE`, 
 that fails leaves the others of its batch alone; its future is answered after the COMMIT (measured: 5,000 to 10,000
 durable rows a second this way, with `synchronous=FULL`). An interrupt in the kernel hits the main thread and can never
 leave a transaction open here. Whatever happens to the thread, every future is answered.
+
+A commit is on the disk when it is answered, but for one that holds nothing but operations said to be `fleeting`: that
+one survives the end of the process, not a power cut, and costs no fsync. A file that is deleted or replaced while it is
+open would go on taking rows that nobody could ever read: each commit looks, and saves what the lost file held.
 """
 
 from __future__ import annotations
 
+import asyncio
+import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from promptlab.errors import StoreError
 
@@ -27,7 +35,26 @@ IDLE_AFTER_S = 0.5  # the queue has been empty for so long: time for the search 
 LOG_BYTES = 32 << 20  # the write-ahead log is folded into the file when it has grown by so much
 BUSY_TRIES = 3  # each waits for the connection's busy_timeout
 
-_Job = tuple[Operation[Any], "Future[Any]"]
+
+class _Answer(Protocol):
+    """Who waits for an operation."""
+
+    def begins(self) -> bool:
+        """Whether the operation is still wanted, now that it is about to be run."""
+
+    def give(self, value: Any, error: Exception | None) -> None:
+        """Hand over its value, or why there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """An operation, who waits for it, and whether a power cut may lose it."""
+
+    operation: Operation[Any]
+    answer: _Answer
+    is_fleeting: bool = False
+
+
 _Jobs = queue.SimpleQueue["_Job | None"]
 
 
@@ -53,9 +80,71 @@ class Pending(Future[T]):
             self._gate.release()
         return super().result(0)
 
+    def begins(self) -> bool:
+        """Whether nobody cancelled it."""
+        return self.set_running_or_notify_cancel()
+
+    def give(self, value: T, error: Exception | None) -> None:
+        """Answer the waiter, unless it was answered."""
+        if self.done():
+            return
+        if error is None:
+            self.set_result(value)
+        else:
+            self.set_exception(error)
+
     def _open(self, _: Future[T]) -> None:
         self._is_answered = True
         self._gate.release()
+
+
+class _Awaited:
+    """A future of an event loop; one call wakes the loop for all that one commit answers.
+
+    A waiter that is cancelled gives up waiting, not writing: what is queued is run.
+    """
+
+    __slots__ = ("_future", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> None:
+        self.loop = loop
+        self._future = future
+
+    def begins(self) -> bool:
+        return True
+
+    def give(self, value: Any, error: Exception | None) -> None:
+        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            self.loop.call_soon_threadsafe(self.settle, value, error)
+
+    def settle(self, value: Any, error: Exception | None) -> None:
+        if self._future.done():
+            return
+        if error is None:
+            self._future.set_result(value)
+        else:
+            self._future.set_exception(error)
+
+
+_Answers = list[tuple[_Answer, Any, "Exception | None"]]
+
+
+def _give_all(answers: _Answers) -> None:
+    """Answer every waiter: those of a loop with one call to it, since waking a loop costs more than the answer."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Awaited, Any, Exception | None]]] = {}
+    for answer, value, error in answers:
+        if isinstance(answer, _Awaited):
+            by_loop.setdefault(answer.loop, []).append((answer, value, error))
+        else:
+            answer.give(value, error)
+    for loop, waiting in by_loop.items():
+        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            loop.call_soon_threadsafe(_settle_all, waiting)
+
+
+def _settle_all(waiting: Iterable[tuple[_Awaited, Any, Exception | None]]) -> None:
+    for answer, value, error in waiting:
+        answer.settle(value, error)
 
 
 class Writer:
@@ -84,14 +173,24 @@ class Writer:
     def submit(self, operation: Operation[T]) -> Future[T]:
         """Queue an operation; its future is answered after the commit."""
         future: Pending[T] = Pending()
+        self._queue(_Job(operation, future))
+        return future
+
+    def submit_awaited(self, operation: Operation[T], *, is_fleeting: bool = False) -> asyncio.Future[T]:
+        """Queue an operation; its future is of the running event loop. A fleeting one may be lost to a power cut."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._queue(_Job(operation, _Awaited(loop, future), is_fleeting))
+        return future
+
+    def _queue(self, job: _Job) -> None:
         with self._lock:
-            self._jobs.put((operation, future))
+            self._jobs.put(job)
             if self._thread is None or not self._thread.is_alive():  # an interrupt may have met its start
                 self._thread = threading.Thread(
                     target=self._main, args=(self._jobs,), name="promptlab-writer", daemon=True
                 )
                 self._thread.start()
-        return future
 
     def close(self) -> None:
         """Write what waits, fold the log into the file, and end the thread; the next operation starts another."""
@@ -120,13 +219,13 @@ class Writer:
         """Answer all who wait for a connection that is not to be had; who comes after them gets another one."""
         with self._lock:
             self._forget(jobs)
-        for _, future in batch:
-            if not future.done():
-                future.set_exception(_named(exc, self._path))
+        error = _named(exc, self._path)
+        for job in batch:
+            job.answer.give(None, error)
         while not jobs.empty():
-            job = jobs.get()
-            if job is not None and job[1].set_running_or_notify_cancel():
-                job[1].set_exception(_named(exc, self._path))
+            waiting = jobs.get()
+            if waiting is not None and waiting.answer.begins():
+                waiting.answer.give(None, error)
 
     def _forget(self, jobs: _Jobs) -> None:
         """Let later operations have a queue and a thread of their own."""
@@ -151,7 +250,9 @@ class _Session:
         self._path = path
         self._when_idle = when_idle
         self._is_settled = True  # nothing was written since the last idle time
+        self._is_synced = True  # every commit is awaited to be on the disk
         self._fold_at = LOG_BYTES
+        self._home = _place(path)
 
     def work(self) -> None:
         """Take jobs until told to end."""
@@ -175,7 +276,7 @@ class _Session:
         """Take the jobs that wait, but for those cancelled meanwhile; return whether the end was not among them."""
         self._batch.clear()
         while job is not None:
-            if job[1].set_running_or_notify_cancel():
+            if job.answer.begins():
                 self._batch.append(job)
             if len(self._batch) == BATCH or self._jobs.empty():
                 return True
@@ -184,22 +285,37 @@ class _Session:
 
     def _commit(self) -> None:
         try:
+            self._sync(not all(job.is_fleeting for job in self._batch))
             _begin(self._connection)
-            answers = [(future, *_attempted(self._connection, operation)) for operation, future in self._batch]
+            answers: _Answers = [(job.answer, *_attempted(self._connection, job.operation)) for job in self._batch]
             self._connection.execute("commit")
         except Exception as exc:  # noqa: BLE001 - every waiter of the batch hears of it
             _roll_back(self._connection)
-            for _, future in self._batch:
-                future.set_exception(_named(exc, self._path))
+            error = _named(exc, self._path)
+            _give_all([(job.answer, None, error) for job in self._batch])
             return
+        if _place(self._path) != self._home:
+            raise StoreError(self._saved_elsewhere())  # ends the session, and the batch is told
         self._is_settled = False
-        for future, value, error in answers:
-            if error is None:
-                future.set_result(value)
-            else:
-                future.set_exception(_named(error, self._path))
+        _give_all([(answer, value, error and _named(error, self._path)) for answer, value, error in answers])
         if self._log_bytes() > self._fold_at:
             self._fold()
+
+    def _sync(self, is_synced: bool) -> None:  # noqa: FBT001 - a switch
+        if is_synced != self._is_synced:
+            self._connection.execute(f"pragma synchronous = {'full' if is_synced else 'normal'}")
+            self._is_synced = is_synced
+
+    def _saved_elsewhere(self) -> str:
+        """Save what the lost file holds, this batch included, and return the sentence that says so."""
+        lost = f"{self._path} was deleted or replaced while it was in use"
+        for folder in (self._path.parent, Path.cwd(), Path.home()):
+            refuge = folder / f"{self._path.stem}.rescued-{time.time_ns() // 1_000_000}{self._path.suffix}"
+            with suppress(OSError, sqlite3.Error):
+                os.close(os.open(refuge, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+                self._connection.execute("vacuum into ?", (str(refuge),))
+                return f"{lost}; all that it held is in {refuge}: move that to {self._path} and run the cell again"
+        return f"{lost}, and what was written since could not be saved elsewhere"
 
     def _idle(self) -> None:
         """Bring the index up to date while nobody waits, then fold the log: the file alone then holds everything."""
@@ -244,6 +360,15 @@ def _attempted(connection: sqlite3.Connection, operation: Operation[T]) -> tuple
         return None, exc
     connection.execute("release operation")
     return value, None
+
+
+def _place(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from any other that is put in its place, or None when there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _begin(connection: sqlite3.Connection) -> None:

@@ -182,7 +182,7 @@ def test_concurrency_is_a_whole_number_from_one(lab, concurrency):
     with pytest.raises(PlanError) as caught:
         lab.run(plan_of(lab, 1), concurrency=concurrency, on_error="explode")
     assert caught.value.problems == (
-        f"concurrency={concurrency!r}: a whole number from 1 is needed",
+        f"concurrency={concurrency!r}: a whole number from 1 is needed, or None to let it adapt",
         "on_error='explode': one of 'continue', 'stop' is needed",
     )
     assert len(lab.runs()) == 0

@@ -23,13 +23,16 @@ LINES = (
     ("_markdown", "_text"),
     ("templates", "grids", "cases", "requests"),
     ("attempts", "plans"),
-    ("prices", "tokens", "limits", "retries", "stats", "diffs"),
+    ("prices", "tokens", "limits", "retries", "stats", "diffs", "sharing"),
     ("backends",),
     ("migrations", "writer", "store", "ledger"),
+    ("jobs", "unwritten"),
     ("runner", "results"),
     ("estimates", "exports", "scoring", "plots"),
     ("panels",),
-    ("run", "lab", "testing"),
+    ("run",),
+    ("launch",),
+    ("lab", "testing"),
     ("cli", "demo", "doctor"),
     ("__init__",),
 )
@@ -37,7 +40,6 @@ LINE_OF = {room: number for number, line in enumerate(LINES) for room in line}
 SAME_LINE = {
     ("store", "migrations"): "opening a file brings its schema up to date",
     ("store", "writer"): "the store starts the thread that writes its file",
-    ("lab", "run"): "a lab hands out runs",
     ("cli", "demo"): "the command line starts the demo",
     ("cli", "doctor"): "the command line prints the doctor's checks",
 }

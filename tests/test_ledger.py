@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from functools import partial
 
 import pytest
 
@@ -48,15 +49,15 @@ def registered(file, plan, *, name="run"):
 
 def begun(file, plan, *, run_id=1, sample_id=1, owner="me:1:a", now_s=NOW_S):
     """Begin an attempt at the request of the plan's first trial."""
-    key = plan.request(0).key
-    return ledger.begin_attempt(file, run_id=run_id, sample_id=sample_id, request_key=key, owner=owner, now_s=now_s)
+    begin = partial(ledger.begin_attempt, run_id=run_id, sample_ids=[sample_id], request=plan.request(0))
+    return begin(file, owner=owner, now_s=now_s)
 
 
 def finish(claim, outcome, settled, *, sample_id=1, owner="me:1:a", **more):
     """Return how an attempt ended."""
     return ledger.Finish(
-        attempt_id=claim.attempt_id,
-        sample_id=sample_id,
+        claim=claim,
+        sample_ids=[sample_id],
         owner=owner,
         outcome=outcome,
         latency_ms=5.0,
@@ -122,7 +123,7 @@ def test_the_run_row_says_what_and_where(file):
     )
     assert row[3:5] == (
         '{"templates":[["ask","' + ASK.key + '"]],"cells":[{"model":"m"}],"variables":[],"columns":["q"],"cases":1,'
-        '"repeats":1,"generation":0}',
+        '"repeats":1,"generation":0,"estimate":null}',
         '{"kind":"scripted","identity":"here"}',
     )
 

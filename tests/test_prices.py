@@ -3,7 +3,7 @@
 import pytest
 
 from promptlab.attempts import Usage
-from promptlab.prices import cost_usd, price
+from promptlab.prices import PriceList
 
 OPENAI = "https://api.openai.com/v1"
 
@@ -22,13 +22,13 @@ OPENAI = "https://api.openai.com/v1"
 )
 def test_a_price_belongs_to_a_model_at_an_address(model, base_url, expected):
     """1,000 tokens in and 100 out; a model of the same name elsewhere has no price."""
-    assert price(model, 1000, 100, base_url=base_url) == expected
+    assert PriceList(base_url).price(model, prompt=1000, completion=100) == expected
 
 
 def test_cached_tokens_cost_less():
     """They are part of the prompt's; a count beyond the prompt's is cut to it."""
-    assert price("gpt-4o", 1000, 100, cached=1000, base_url=OPENAI) == 0.00225
-    assert price("gpt-4o", 1000, 100, cached=2000, base_url=OPENAI) == 0.00225
+    assert PriceList(OPENAI).price("gpt-4o", prompt=1000, completion=100, cached=1000) == 0.00225
+    assert PriceList(OPENAI).price("gpt-4o", prompt=1000, completion=100, cached=2000) == 0.00225
 
 
 @pytest.mark.parametrize(
@@ -48,4 +48,4 @@ def test_cached_tokens_cost_less():
 )
 def test_a_cost_needs_both_counts(usage, expected):
     """What is unknown is None and never 0; reasoning is part of the completion."""
-    assert cost_usd("gpt-4o", usage, base_url=OPENAI) == expected
+    assert PriceList(OPENAI).cost_usd("gpt-4o", usage) == expected

@@ -277,8 +277,10 @@ def test_spending_counts_every_attempt(lab_of):
     plan = plan_of(lab, 2, model="gpt-4.1-mini")
     run = lab.run(plan, concurrency=1, progress=False)
     again = lab.run(plan, name="again", progress=False)
-    assert run.usage == Spending(4, 16, 0, 2, 0, pytest.approx(16 * 0.4e-6 + 2 * 1.6e-6), unknown=1, unpriced=0)
-    assert again.usage == Spending(0, 0, 0, 0, 0, 0.0, unknown=0, unpriced=0)
+    most = len(plan.request(1).content) * 0.4e-6 + 16 * 1.6e-6
+    spent = pytest.approx(16 * 0.4e-6 + 2 * 1.6e-6)
+    assert run.usage == Spending(4, 16, 0, 2, 0, spent, unknown=1, unpriced=0, reserved_usd=pytest.approx(most))
+    assert again.usage == Spending(0, 0, 0, 0, 0, 0.0, unknown=0, unpriced=0, reserved_usd=0.0)
     assert (run.cost_usd, again.cost_usd) == (pytest.approx(9.6e-6), 0.0)
 
 

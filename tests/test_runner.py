@@ -9,8 +9,10 @@ import pytest
 
 from promptlab import Lab, ledger
 from promptlab.errors import BackendError, StoreError
+from promptlab.jobs import Clock, Job, Progress
+from promptlab.limits import Pace
 from promptlab.retries import RetryPolicy
-from promptlab.runner import Clock, Job, Progress, Runner
+from promptlab.runner import Runner
 from promptlab.store import Store
 from promptlab.testing import ScriptedBackend, SendError, error_reply, text_reply
 from studies import plan_of
@@ -64,7 +66,8 @@ def execute(lab, time):
 
     def execute(script, plan, *, concurrency=1, during=None, is_free=True, **options):
         backend = ScriptedBackend(script, is_free=is_free)
-        runner = Runner(backend, lab.store, concurrency=concurrency, clock=time.clock(), **options)
+        pace = Pace(concurrency, is_fixed=True)
+        runner = Runner(backend, lab.store, pace=pace, clock=time.clock(), **options)
         jobs = registered(lab.store, plan)
         asyncio.run(_executed(runner, jobs, during))
         return runner
@@ -88,7 +91,7 @@ def registered(store, plan):
     cases = write(partial(ledger.add_cases, cases=plan.cases)).result()
     rows = ledger.PlanRows(run_id, templates, cases)
     write(partial(ledger.add_trials, plan=plan, rows=rows, positions=range(len(plan)))).result()
-    return [Job(trial.position + 1, trial.request, trial.cell.params) for trial in plan]
+    return [Job((trial.position + 1,), trial.request, trial.cell.params) for trial in plan]
 
 
 SOFTWARE = ("promptlab_version", "openai_version", "python_version", "host", "notebook", "git_commit", "note", "tags")
@@ -396,7 +399,7 @@ def test_a_stop_ends_a_wait(lab):
         return error_reply(429, headers={"retry-after": "500"})
 
     async def stopped():
-        runner = Runner(ScriptedBackend(script), lab.store, concurrency=2)
+        runner = Runner(ScriptedBackend(script), lab.store, pace=Pace(2, is_fixed=True))
         work = asyncio.create_task(runner.execute(1, registered(lab.store, plan_of(lab, 4))))
         await begun.wait()
         runner.stop()
@@ -464,7 +467,7 @@ def test_a_plan_that_breaks_on_the_way_ends_the_run(execute, lab):
         raise ValueError(msg)
 
     async def broken():
-        runner = Runner(ScriptedBackend(), lab.store, concurrency=1)
+        runner = Runner(ScriptedBackend(), lab.store, pace=Pace(1, is_fixed=True))
         await runner.execute(1, jobs(registered(lab.store, plan)))
 
     with pytest.raises(ValueError, match="a template broke"):
@@ -483,9 +486,8 @@ def test_the_answer_of_another_kernel_is_waited_for(lab, time):
     plan = plan_of(lab, 1)
     jobs = registered(lab.store, plan)
     owner = ledger.new_owner()
-    key = jobs[0].request.key
-    begin = partial(ledger.begin_attempt, run_id=1, sample_id=1, request_key=key, owner=owner, now_s=time.now_s)
-    claim = lab.store.write(begin).result()
+    begin = partial(ledger.begin_attempt, run_id=1, sample_ids=[1], request=jobs[0].request, owner=owner)
+    claim = lab.store.write(partial(begin, now_s=time.now_s)).result()
 
     async def wait(event, wait_s):
         if wait_s != ledger.RENEW_EVERY_S:
@@ -493,7 +495,7 @@ def test_the_answer_of_another_kernel_is_waited_for(lab, time):
         await time.wait(event, wait_s)
 
     clock = Clock(lambda: time.now_s, lambda: time.now_s, wait)
-    runner = Runner(ScriptedBackend(), lab.store, concurrency=1, clock=clock)
+    runner = Runner(ScriptedBackend(), lab.store, pace=Pace(1, is_fixed=True), clock=clock)
     asyncio.run(runner.execute(1, jobs))
     assert (runner.backend.requests, runner.progress.answered_before, time.waits) == ([], 1, [0.5])
 
@@ -502,7 +504,7 @@ def _theirs(claim, owner):
     from promptlab.attempts import from_reply
 
     outcome = from_reply(text_reply("theirs", {"model": "m", "messages": []}), model="m")
-    return ledger.Finish(claim.attempt_id, 1, owner, outcome, 1.0, 0.0, "done")
+    return ledger.Finish(claim, [1], owner, outcome, 1.0, 0.0, "done")
 
 
 def test_leases_are_renewed_while_a_request_is_in_flight(lab, time):
@@ -511,7 +513,7 @@ def test_leases_are_renewed_while_a_request_is_in_flight(lab, time):
     gate, begun = asyncio.Event(), asyncio.Semaphore(0)
 
     async def renewed():
-        runner = Runner(ScriptedBackend(held(gate, begun)), lab.store, concurrency=1, clock=time.clock())
+        runner = Runner(ScriptedBackend(held(gate, begun)), lab.store, pace=Pace(1, is_fixed=True), clock=time.clock())
         work = asyncio.create_task(runner.execute(1, registered(lab.store, plan_of(lab, 1))))
         await begun.acquire()
         until.append(lease())
@@ -538,7 +540,7 @@ def test_two_runners_on_one_file_ask_each_sample_once(tmp_path, lab):
         return "yes"
 
     async def both(other):
-        runners = [Runner(ScriptedBackend(script), store, concurrency=4) for store in (lab.store, other)]
+        runners = [Runner(ScriptedBackend(script), store, pace=Pace(4, is_fixed=True)) for store in (lab.store, other)]
         await asyncio.gather(*(runner.execute(1, jobs) for runner in runners))
         return sum(len(runner.backend.requests) for runner in runners)
 

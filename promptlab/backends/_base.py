@@ -63,6 +63,10 @@ class Backend(Protocol):
         """How many requests this backend takes at a time when the user names no number."""
 
     @property
+    def most_concurrency(self) -> int:
+        """How many requests may be in flight at most, where their number adapts."""
+
+    @property
     def is_free(self) -> bool:
         """Whether its answers cost nothing."""
 

@@ -25,13 +25,13 @@ from promptlab import _loop
 from promptlab.attempts import Reply, SendError, redact
 from promptlab.backends._base import BackendInfo, Secret
 from promptlab.errors import BackendError, MissingKeyError
+from promptlab.limits import FIRST_PACE, TOP_PACE
 from promptlab.requests import Request
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
-DEFAULT_CONCURRENCY = 32
 CONNECT_TIMEOUT_S = 15.0  # the client's own 5 s ran out on a busy loop in one sweep of three
 KEEPALIVE_S = 60.0
 
@@ -48,7 +48,7 @@ class HttpBackend:
     client
         An `AsyncOpenAI` (or `AsyncAzureOpenAI`) of the user's own, not used elsewhere: it then lives on our loop.
     concurrency
-        How many requests are sent at a time when the user names no number.
+        How many requests are in flight when a run names no number; left out, their number adapts.
     """
 
     is_free = False
@@ -59,7 +59,7 @@ class HttpBackend:
         base_url: str | Secret | None = None,
         api_key: str | Secret | None = None,
         client: AsyncOpenAI | None = None,
-        concurrency: int = DEFAULT_CONCURRENCY,
+        concurrency: int | None = None,
     ) -> None:
         key, address = Secret(api_key), Secret(base_url)
         del api_key, base_url  # so that no traceback that prints variables can show them
@@ -68,7 +68,8 @@ class HttpBackend:
             address = Secret(str(client.base_url))
         self._key = _checked_key(key)
         self.base_url = _checked_address(address)
-        self.concurrency = concurrency
+        self.concurrency = FIRST_PACE if concurrency is None else concurrency
+        self.most_concurrency = TOP_PACE if concurrency is None else concurrency
         self._given = client
         self._client: AsyncOpenAI | None = None
         self._own_secrets: tuple[str, ...] = ()

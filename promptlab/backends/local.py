@@ -99,6 +99,11 @@ class LocalModel:
         return self.slots
 
     @property
+    def most_concurrency(self) -> int:
+        """The same: more would only wait."""
+        return self.slots
+
+    @property
     def is_free(self) -> bool:
         """True: the answers cost nothing."""
         return True

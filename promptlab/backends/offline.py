@@ -17,7 +17,7 @@ class OfflineBackend:
         The backend identity in the keys of the stored answers.
     """
 
-    concurrency = 1
+    concurrency = most_concurrency = 1
     is_free = True
     secrets: tuple[str, ...] = ()
 
