@@ -92,9 +92,9 @@ class Runner:
         self._stopping = asyncio.Event()
         self._never = asyncio.Event()
         self._turn = asyncio.Lock()  # whose turn it is at the gate
-        self._settled = asyncio.Event()  # some money was given back
+        self._settled = asyncio.Event()  # an answer came: money and tokens that it did not need are free again
         self._gate_opens_s = 0.0  # on the monotonic clock: nothing is sent before
-        self._gate_reason = ""
+        self._limits_open_s = 0.0  # the same, for jobs that have not passed the gate yet
         self._answered_s = -math.inf  # when the last answer came
         self._is_cut = False  # some job was not taken to an end
         self._passes = 0  # jobs past the gate, and not settled
@@ -112,13 +112,15 @@ class Runner:
 
     @property
     def waiting_s(self) -> float:
-        """How long the gate that all workers share stays closed."""
-        return max(0.0, self._gate_opens_s - self.clock.monotonic_s())
+        """How long nothing is sent, for a server that was asked too fast, or for limits that are used up."""
+        return max(0.0, max(self._gate_opens_s, self._limits_open_s) - self.clock.monotonic_s())
 
     @property
     def waiting_for(self) -> str | None:
         """What keeps the gate closed, while it is."""
-        return self._gate_reason if self.waiting_s else None
+        if not self.waiting_s:
+            return None
+        return "the server, which was asked too fast" if self._is_shut else "its rate limits"
 
     def stop(self) -> None:
         """Start nothing new; what is in flight is awaited. Call it on the loop."""
@@ -263,7 +265,7 @@ class Runner:
     def _is_barred(self, job: Job, claim: ledger.Claim) -> bool:
         """Whether a job may not be sent after all: for what others met meanwhile, or since its lease was slept away."""
         has_overslept = self.clock.wall_s() >= claim.until_s
-        return self.is_stopping or self.waiting_s > 0 or has_overslept or self.stops.reason(job) is not None
+        return self.is_stopping or self._is_shut or has_overslept or self.stops.reason(job) is not None
 
     # The gate
 
@@ -272,29 +274,27 @@ class Runner:
         async with self._turn:
             while self._may_begin and self.stops.reason(job) is None:
                 wait_s, worst_usd = self._wait_s(job), self._worst_usd(job)
+                self._settled.clear()
                 if wait_s > 0:
-                    await self.clock.wait(self._stopping, wait_s)
+                    await self.clock.wait(self._settled, wait_s)
                 elif self.budget is None or self.budget.fits(worst_usd or 0.0):
                     return self._let_pass(job, worst_usd)
                 elif self._passes:
-                    self._settled.clear()
                     await self._settled.wait()
                 else:
                     self.stops.run = "cost", _over_budget(self.budget, worst_usd or 0.0)
         return None
 
     def _wait_s(self, job: Job) -> float:
-        """Return how long the gate stays closed for all; a job that its limits hold back closes it."""
-        if not self.waiting_s:
-            now_s = self.clock.monotonic_s()
-            wait_s = self.allowance.wait_s(job.request.model, **self._counts(job), now_s=now_s)
-            self._shut_gate(wait_s, "its rate limits")
+        """Return how long a job has to wait for its turn; who comes after it waits behind it."""
+        now_s = self.clock.monotonic_s()
+        self._limits_open_s = now_s + self.allowance.wait_s(job.request.model, **self._counts(job), now_s=now_s)
         return self.waiting_s
 
-    def _shut_gate(self, wait_s: float, reason: str) -> None:
-        opens_s = self.clock.monotonic_s() + wait_s
-        if wait_s > 0 and opens_s > self._gate_opens_s:
-            self._gate_opens_s, self._gate_reason = opens_s, reason
+    @property
+    def _is_shut(self) -> bool:
+        """Whether a throttle keeps everybody back, also who has passed the gate."""
+        return self._gate_opens_s > self.clock.monotonic_s()
 
     def _let_pass(self, job: Job, worst_usd: float | None) -> _Pass:
         now_s = self.clock.monotonic_s()
@@ -394,7 +394,7 @@ class Runner:
     def _slow_down(self, kind: Kind, retry: Retry, *, sent_s: float) -> None:
         """Shut the gate at once where all have to wait: while the outcome is being written others would go on."""
         if retry.for_all:
-            self._shut_gate(retry.wait_s, "the server, which was asked too fast")
+            self._gate_opens_s = max(self._gate_opens_s, self.clock.monotonic_s() + retry.wait_s)
         if kind == "throttle":
             self.pace.throttled(sent_s=sent_s, now_s=self.clock.monotonic_s())
 
