@@ -27,7 +27,9 @@ from promptlab.errors import (
 )
 from promptlab.grids import ParameterGrid
 from promptlab.lab import Lab
+from promptlab.limits import RateLimits
 from promptlab.plans import Plan
+from promptlab.prices import Price
 from promptlab.retries import RetryPolicy
 from promptlab.run import Run
 from promptlab.templates import PromptTemplate
@@ -49,9 +51,11 @@ __all__ = [
     "ParameterGrid",
     "Plan",
     "PlanError",
+    "Price",
     "PromptTemplate",
     "PromptlabError",
     "PromptlabWarning",
+    "RateLimits",
     "ReadOnlyError",
     "RetryPolicy",
     "Run",

@@ -19,6 +19,7 @@ from promptlab.backends.offline import OfflineBackend
 from promptlab.cases import Case, Cases
 from promptlab.errors import BackendError, OfflineError, PlanError
 from promptlab.grids import ParameterGrid
+from promptlab.jobs import Clock
 from promptlab.launch import Launcher, OnError, Options, elsewhere
 from promptlab.limits import Allowance, RateLimits
 from promptlab.plans import Plan, Trial
@@ -67,6 +68,8 @@ class Lab:
         Your own prices by model, e.g. `{"my-model": Price(prompt=0.4, completion=1.6)}`; they go before the known ones.
     policy
         How patient to be with one request.
+    clock
+        The time, for tests; see `promptlab.testing.ManualClock`.
 
     Raises
     ------
@@ -89,6 +92,7 @@ class Lab:
         limits: RateLimits | None = None,
         prices: Mapping[str, Price] | None = None,
         policy: RetryPolicy | None = None,
+        clock: Clock | None = None,
     ) -> None:
         key, address = Secret(api_key), Secret(base_url)
         del api_key, base_url  # so that no traceback that prints variables can show them
@@ -101,7 +105,12 @@ class Lab:
         self.backend: Backend = _stand_in(self.store, asked) if offline or asked is None else asked
         self._prices = PriceList(self.backend.info().base_url, dict(prices or {}), is_free=self.backend.is_free)
         self._launcher = Launcher(
-            self.store, self.backend, policy or RetryPolicy(), self._prices, Allowance(limits or RateLimits())
+            self.store,
+            self.backend,
+            policy=policy or RetryPolicy(),
+            prices=self._prices,
+            allowance=Allowance(limits or RateLimits()),
+            clock=clock or Clock(),
         )
         _OPEN.add(self)
 

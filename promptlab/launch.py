@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from promptlab import _text, estimates, ledger, results, unwritten
 from promptlab.backends._base import Backend
 from promptlab.backends.offline import OfflineBackend
 from promptlab.errors import OfflineError, PlanError, ReadOnlyError, RunError
-from promptlab.jobs import Job
+from promptlab.jobs import Clock, Job
 from promptlab.limits import Allowance, Budget, Pace
 from promptlab.plans import Plan
 from promptlab.prices import PriceList, most_completion
@@ -74,6 +73,7 @@ class Launcher:
     policy: RetryPolicy
     prices: PriceList
     allowance: Allowance
+    clock: Clock
     live: dict[int, tuple[Run, LiveRun]] = field(default_factory=dict)
     last_run: Run | None = None
 
@@ -182,7 +182,7 @@ class Launcher:
         """Write the plan's rows, as far as they are not there yet, and return the run's id."""
         if found is not None and is_whole:
             return found.id
-        now_s, write = time.time(), self.store.write
+        now_s, write = self.clock.wall_s(), self.store.write
         software = {**_software(), "note": note, "tags": "[]"}
         add = partial(ledger.add_run, plan=plan, name=name, info=self.backend.info(), environment=software)
         run_id = write(partial(add, now_s=now_s)).result()
@@ -198,7 +198,7 @@ class Launcher:
         states = results.sample_states(self.store, run.id)
         todo = _todo(plan, states, retry_failed=options.retry_failed)
         if not todo:
-            self.store.write(partial(ledger.complete_run, run_id=run.id, now_s=time.time())).result()
+            self.store.write(partial(ledger.complete_run, run_id=run.id, now_s=self.clock.wall_s())).result()
             return run
         runner = self._runner(run, options)
         samples = {sample_id: state for sample_id, state, _ in states.values()}
@@ -222,6 +222,7 @@ class Launcher:
             allowance=self.allowance,
             budget=budget,
             stops_at_failure=options.on_error == "stop",
+            clock=self.clock,
         )
 
     def _pace(self, given: int | None) -> Pace:
@@ -247,7 +248,7 @@ class Launcher:
         """Have the limits count what the file says was sent a short time ago, by this kernel or another."""
         if self.live or not self.allowance.looks_back_s:
             return
-        wall_s, now_s = time.time(), time.monotonic()
+        wall_s, now_s = self.clock.wall_s(), self.clock.monotonic_s()
         since = ledger.timestamp(wall_s - self.allowance.looks_back_s)
         sent = results.sent_since(self.store, self.backend.identity, since)
         self.allowance.start_over((now_s - (wall_s - at_s), tokens) for at_s, tokens in sent)

@@ -10,20 +10,31 @@
 ['Paris', '?']
 >>> backend.requests[0].text
 'Capital of France?'
+
+`sample_lab` is a lab with a finished study in it, for a scorer or a panel that wants something to read. `ManualClock`
+lets a test wait through retries and rate limits in no time.
 """
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from promptlab import ledger
 from promptlab.attempts import Reply, SendError
 from promptlab.backends._base import BackendInfo
+from promptlab.grids import ParameterGrid
+from promptlab.jobs import Clock
+from promptlab.lab import Lab
 from promptlab.requests import Request
+from promptlab.templates import PromptTemplate
 
-__all__ = ["Reply", "ScriptedBackend", "SendError", "error_reply", "text_reply"]
+__all__ = ["ManualClock", "Reply", "ScriptedBackend", "SendError", "error_reply", "sample_lab", "text_reply"]
 
 #: What a script may answer: a text, a whole reply, or the failure to get one.
 Answer = str | Reply | SendError
@@ -93,6 +104,79 @@ class ScriptedBackend:
 
     def __repr__(self) -> str:
         return f"<ScriptedBackend {self.identity}: {len(self.requests)} requests>"
+
+
+@dataclass
+class ManualClock:
+    """Time that passes by waiting alone: every wait is over at once, and noted.
+
+    Give `ManualClock().clock()` to a lab. Leases are not renewed by it, so a real run needs real time.
+
+    Attributes
+    ----------
+    now_s
+        The time, in seconds, of both clocks: the monotonic one and the one on the wall.
+    waits
+        How long each wait would have been, in seconds, in order.
+
+    >>> import tempfile
+    >>> time, replies = ManualClock(), iter([error_reply(429, headers={"retry-after": "7"}), "Paris"])
+    >>> hello = PromptTemplate("hello", user="Hello")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     backend = ScriptedBackend(lambda _: next(replies))
+    ...     with Lab(f"{folder}/test.db", backend=backend, clock=time.clock()) as lab:
+    ...         print(lab.ask(hello, model="any"), time.waits)
+    Paris [7.0]
+    """
+
+    now_s: float = 1_800_000_000.0
+    waits: list[float] = field(default_factory=list)
+
+    async def wait(self, event: asyncio.Event, wait_s: float) -> None:
+        """Let the time pass at once; a heartbeat's wait never ends."""
+        if wait_s == ledger.RENEW_EVERY_S:
+            await event.wait()
+            return
+        self.waits.append(wait_s)
+        until_s = self.now_s + wait_s
+        await asyncio.sleep(0)
+        self.now_s = max(self.now_s, until_s)
+
+    def clock(self) -> Clock:
+        """Return it as a lab wants it; chance is always at its upper end, so that each wait is the longest."""
+        return Clock(lambda: self.now_s, lambda: self.now_s, self.wait, lambda: 1.0)
+
+
+_FACTS = {"France": "Paris", "Japan": "Tokyo", "Peru": "Lima", "Kenya": "Nairobi"}
+
+
+def sample_lab(path: str | Path) -> Lab:
+    """Return a lab on a new file with one finished run in it, `capitals`: 2 templates x 2 temperatures x 4 cases.
+
+    The terse template names the right capital, the chatty one wraps it in a sentence, and Kenya's is refused, so that
+    there is something right, something wrong and something missing to read. Closing the lab is the caller's.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, sample_lab(f"{folder}/sample.db") as lab:
+    ...     frame = lab.load("capitals").frame()
+    >>> frame.groupby("template")["status"].value_counts().to_dict()
+    {('chatty', 'ok'): 6, ('chatty', 'failed'): 2, ('terse', 'ok'): 6, ('terse', 'failed'): 2}
+    """
+    lab = Lab(path, backend=ScriptedBackend(_sample_answer, identity="sample"))
+    terse = PromptTemplate("terse", system="Answer with one word.", user="Capital of {{ country }}?")
+    chatty = PromptTemplate("chatty", system="Answer in a sentence.", user="Capital of {{ country }}?")
+    grid = ParameterGrid(model="sample", temperature=[0, 1], max_tokens=16)
+    cases = [{"country": country, "capital": capital} for country, capital in _FACTS.items()]
+    lab.run([terse, chatty], grid, cases=cases, name="capitals", progress=False)
+    return lab
+
+
+def _sample_answer(body: dict[str, Any]) -> str | Reply:
+    system, question = (message["content"] for message in body["messages"])
+    country = question.removeprefix("Capital of ").removesuffix("?")
+    if country == "Kenya":
+        return error_reply(400, "this question is refused", code="content_policy_violation")
+    return f"The capital of {country} is {_FACTS[country]}." if "sentence" in system else _FACTS[country]
 
 
 def text_reply(

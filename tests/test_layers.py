@@ -32,7 +32,8 @@ LINES = (
     ("panels",),
     ("run",),
     ("launch",),
-    ("lab", "testing"),
+    ("lab",),
+    ("testing",),
     ("cli", "demo", "doctor"),
     ("__init__",),
 )
