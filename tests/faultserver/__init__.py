@@ -29,7 +29,7 @@ list of {"from_req": 1, "to_req": 99, "fault": "ok"}, {"from_s": 5, "to_s": 8, "
   context_length content_policy azure_content_filter 401 403 404 408 409 413 422 429 429_tpm slow_down
   insufficient_quota credit_balance_exhausted project_spend_limit_exceeded 500 503 529
   retry_after_date[s] retry_after_garbage[value]
-- not the API at all: 502_html 504_html proxy_403_html captive_portal redirect[to]
+- not the API at all: 502_html 504_html proxy_403_html captive_portal redirect[to, status]
 - transport: close_before reset_before reset_headers hang hang_after_headers slow[s, ms] drip[bytes, gap] reset_body[at]
   close_body[at] chunked_truncated stale_keepalive[after] garbage http10 big_header[size] gzip bad_gzip
 - paid and lost (billed, never delivered): served_then_reset served_then_hang reset_body close_body chunked_truncated

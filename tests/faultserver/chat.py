@@ -120,7 +120,7 @@ class Chat:
             return True
         if name == "redirect":
             ex.reply_headers.append(("location", ex.fault.text("to", "http://127.0.0.1:9/v1/chat/completions")))
-            await self._reply(ex, 307, b"", content_type=None)
+            await self._reply(ex, ex.fault.count("status", 307), b"", content_type=None)
             return True
         if name == "reset_headers":
             await self.channel.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/js")
