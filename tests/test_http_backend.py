@@ -6,6 +6,8 @@ import hashlib
 import json
 from contextlib import closing, contextmanager
 
+import aiohttp
+import httpx2
 import openai
 import pytest
 
@@ -98,6 +100,88 @@ def test_a_text_template_asks_the_completions_endpoint(connect):
 
 
 # How it can break
+
+#: What the transports' errors mean: (kind, whether it may have been paid for). All others are no more than a protocol
+#: that broke, and may have been paid for.
+CONNECT, RESET, TIMEOUT = ("connect", False), ("reset", True), ("timeout", True)
+MEANINGS = {
+    "ClientConnectorError": CONNECT,
+    "ClientConnectorDNSError": CONNECT,
+    "ClientConnectorCertificateError": CONNECT,
+    "ClientConnectorSSLError": CONNECT,
+    "ClientHttpProxyError": CONNECT,
+    "ClientProxyConnectionError": CONNECT,
+    "ClientSSLError": CONNECT,
+    "UnixClientConnectorError": CONNECT,
+    "ConnectionTimeoutError": CONNECT,
+    "ConnectError": CONNECT,
+    "ConnectTimeout": CONNECT,
+    "PoolTimeout": CONNECT,
+    "ProxyError": CONNECT,
+    "UnsupportedProtocol": CONNECT,
+    "LocalProtocolError": ("protocol", False),
+    "ClientPayloadError": ("body_cut", True),
+    "ClientConnectionError": RESET,
+    "ClientConnectionResetError": RESET,
+    "ClientOSError": RESET,
+    "ServerConnectionError": RESET,
+    "ServerDisconnectedError": RESET,
+    "ServerFingerprintMismatch": RESET,
+    "NetworkError": RESET,
+    "ReadError": RESET,
+    "WriteError": RESET,
+    "CloseError": RESET,
+    "ServerTimeoutError": TIMEOUT,
+    "SocketTimeoutError": TIMEOUT,
+    "TimeoutException": TIMEOUT,
+    "ReadTimeout": TIMEOUT,
+    "WriteTimeout": TIMEOUT,
+}
+
+
+def tree(root):
+    """Return a class of errors and all below it that are installed, by name."""
+    below = {kind for child in root.__subclasses__() for kind in tree(child)}
+    return sorted({root, *below}, key=lambda kind: kind.__name__)
+
+
+def made(kind):
+    """Return an error of a class whose own way to be made may ask for much."""
+    return type(kind.__name__, (kind,), {"__init__": lambda _: None, "__str__": lambda _: "made up"})()
+
+
+def ended(error):
+    """Return what becomes of a request whose client raises this error."""
+
+    class Broken(openai.AsyncOpenAI):
+        async def post(self, *_, **__):
+            raise error
+
+    with users_client(Broken, base_url="http://localhost:1/v1") as client:
+        try:
+            return send(HttpBackend(client=client), a_request()).status
+        except SendError as exc:
+            return exc.kind, exc.maybe_paid
+
+
+@pytest.mark.parametrize("wrapper", [openai.APIConnectionError, openai.APITimeoutError], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [*tree(aiohttp.ClientError), *tree(httpx2.HTTPError)], ids=lambda kind: kind.__name__)
+def test_an_error_is_told_by_its_causes(kind, wrapper):
+    """Whatever the client makes of it: it calls some connections that broke a time-out."""
+    outer = made(wrapper)
+    outer.__cause__ = made(kind)
+    assert ended(outer) == MEANINGS.get(kind.__name__, ("protocol", True))
+
+
+@pytest.mark.parametrize("kind", tree(openai.OpenAIError), ids=lambda kind: kind.__name__)
+def test_every_error_of_the_client_is_an_attempt(kind):
+    """One that carries a reply hands it on; any other may have been paid for."""
+    error = made(kind)
+    if isinstance(error, openai.APIStatusError):
+        error.response = httpx2.Response(418, request=httpx2.Request("POST", "http://localhost:1"))
+        assert ended(error) == 418
+    else:
+        assert ended(error) == ("protocol", True)
 
 
 @pytest.mark.parametrize(
