@@ -5,9 +5,17 @@ comes whole or not at all. What a run makes of a fault that it meets often is in
 """
 
 import io
+import json
 import logging
+import os
+import re
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
 
+import nbclient
+import nbformat
 import pytest
 
 from faultserver import FAULT_NAMES, FaultServer
@@ -18,6 +26,7 @@ from reckoning import attempts_of, disagreements, is_kept
 from studies import ASK, BRISK
 
 KEY = "sk-lab-" + "5ecret" * 4
+PARTS = (KEY, KEY[7:-4])  # what a server may repeat of it
 
 #: What follows a fault that the first of four requests meets, and how many requests are sent in all. The second has the
 #: same model and parameters, the third the same model without them, the fourth the parameters and another model.
@@ -217,21 +226,26 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def log():
-    """All that is logged while the faults are met, at level DEBUG, as text."""
-    written, root = io.StringIO(), logging.getLogger()
-    handler, level = logging.StreamHandler(written), root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    yield written
-    root.removeHandler(handler)
-    root.setLevel(level)
+    """All that is logged while the faults are met, at level DEBUG."""
+    return io.StringIO()
 
 
 @pytest.fixture(scope="module")
 def met(folder, log):
     """Every fault, met by the first of four requests, each time over fresh connections; all in one file."""
-    with FaultServer() as server:
+    with FaultServer() as server, _logged(log):
         return {fault: _met(fault, server, folder / "lab.db") for fault in FAULTS}
+
+
+@contextmanager
+def _logged(log):
+    root, handler = logging.getLogger(), logging.StreamHandler(log)
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield
+    root.removeHandler(handler)
+    root.setLevel(level)
 
 
 def _met(fault, server, path):
@@ -301,3 +315,57 @@ def test_raw_bytes(met):
     # With the key in it, cut in its compression, and with a head that no client reads
     assert sorted(changed) == ["401", "bad_gzip", "big_header"]
     assert lost == {fault for fault, row in ROWS.items() if row.kind == "unknown"} - {"big_header"}
+
+
+@pytest.mark.slow
+def test_key_nowhere(met, folder, log):
+    """The key is neither in the file nor in what is logged at level DEBUG, though every fault was met with it."""
+    entries = [entry for found in met.values() for entry in found.entries]
+    written = b"".join(path.read_bytes() for path in folder.iterdir()) + log.getvalue().encode()
+    assert {entry["api_key_sha8"] for entry in entries} == {sha256(f"Bearer {KEY}".encode()).hexdigest()[:8]}
+    assert log.getvalue().count("HTTP Request: POST") >= sum(entry["delivered"] for entry in entries) > 400
+    assert [part for part in PARTS if part.encode() in written] == []
+
+
+SET_UP = """
+%xmode Verbose
+from promptlab import Lab, RetryPolicy
+from studies import ASK
+impatient = RetryPolicy(attempts=1, bad_replies=0, outage_s=0.0, deadline_s=0.3)
+lab = Lab("lab.db", base_url="{base_url}", policy=impatient)
+lab
+"""
+ASKING = 'lab.ask(ASK, {{"q": "why?"}}, model="fault:{fault}", temperature=1, max_tokens=16)'
+SHOWING = """
+import os
+def told(key):
+    key.nothing_like_it
+told(os.environ["OPENAI_API_KEY"])
+"""
+
+
+@pytest.mark.slow
+def test_key_nowhere_in_a_notebook(tmp_path):
+    """Asked without patience every fault raises, and neither IPython's verbose tracebacks nor the file show the key."""
+    failing = [fault for fault, row in ROWS.items() if row.kind]
+    with FaultServer() as server:
+        sources = [SET_UP.format(base_url=server.base_url), *(ASKING.format(fault=fault) for fault in failing), SHOWING]
+        _set_up, *shown, last = executed(sources, tmp_path)
+        entries = server.ledger()
+    assert [entry["fault"] for entry in entries] == failing
+    assert [fault for fault, text in zip(failing, shown, strict=True) if "BackendError: no answer: " not in text] == []
+    assert [fault for fault, text in zip(failing, shown, strict=True) if any(part in text for part in PARTS)] == []
+    assert [part for part in PARTS if part.encode() in (tmp_path / "lab.db").read_bytes()] == []
+    assert KEY in last  # a traceback can show it
+
+
+def executed(sources, folder):
+    """Return what the cells of a notebook show when it is executed in a folder, with the key in the environment."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    client = nbclient.NotebookClient(notebook, allow_errors=True, resources={"metadata": {"path": str(folder)}})
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    client.execute(env={**os.environ, "OPENAI_API_KEY": KEY, "PYTHONPATH": path})
+    return [ANSI.sub("", json.dumps(cell.outputs, ensure_ascii=False)) for cell in notebook.cells]
+
+
+ANSI = re.compile(r"\\u001b\[[0-9;]*m")
