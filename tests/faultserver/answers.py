@@ -24,7 +24,7 @@ def complete(body: Json, fault: Fault, *, key: str, serial: int, echo: str) -> J
         "id": f"chatcmpl-fault{serial:08d}",
         "object": "chat.completion",
         "created": int(time.time()),
-        "model": "gpt-fault-1" if str(model).startswith("fault:") else model,
+        "model": model,
         "choices": choices,
         "usage": _usage(prompt_tokens, completion_tokens),
         "service_tier": "default",
