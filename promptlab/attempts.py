@@ -87,8 +87,9 @@ class Output:
     text
         What the model wrote; None when it wrote no text at all (a tool call, a refusal).
     flags
-        What a reader should know before trusting it: `length`, `content_filter`, `refusal`, `tool_calls`, `null`,
-        `blank`, `no_finish`, `other_model`, `no_usage`, `surrogates` (unpaired ones were replaced by U+FFFD).
+        What a reader should know before trusting it: `length`, `content_filter`, `unknown_finish` (a reason that is
+        none of the API's, such as vLLM's `abort`), `no_finish`, `refusal`, `tool_calls`, `null`, `blank`, `surrogates`
+        (unpaired ones were replaced by U+FFFD), `other_model`, `no_usage`.
     """
 
     choice: int
@@ -228,8 +229,7 @@ def _output(place: int, choice: Mapping[str, Any], common_flags: list[str]) -> O
     finish = _text_or_none(choice.get("finish_reason"))
     is_silent = not refusal and not calls
     flags = [
-        *([finish] if finish in {"length", "content_filter"} else []),
-        *(["no_finish"] if finish is None else []),
+        *_finish_flags(finish),
         *(["refusal"] if refusal else []),
         *(["tool_calls"] if calls else []),
         *(["null"] if raw is None and is_silent else []),
@@ -237,6 +237,20 @@ def _output(place: int, choice: Mapping[str, Any], common_flags: list[str]) -> O
         *(["surrogates"] if text != raw else []),
     ]
     return Output(place, text, finish, refusal, calls, choice.get("logprobs"), (*flags, *common_flags))
+
+
+def _finish_flags(finish: str | None) -> list[str]:
+    if finish is None:
+        return ["no_finish"]
+    if finish in _WHOLE_FINISHES:
+        return []
+    return [finish if finish in {"length", "content_filter"} else "unknown_finish"]
+
+
+#: Reasons to stop that cut nothing short: the API's, and other servers' words for them (TGI's, Claude's).
+_WHOLE_FINISHES = frozenset(
+    {"stop", "tool_calls", "function_call", "eos", "eos_token", "stop_sequence", "end_turn", "tool_use"}
+)
 
 
 def _calls(source: Mapping[str, Any]) -> list[Any] | None:
@@ -285,6 +299,11 @@ def _usage(body: Any) -> Usage:
     whole = body.get("usage") if isinstance(body, Mapping) else None
     if not isinstance(whole, Mapping):
         return Usage()
+    if (_tokens(whole, "prompt_tokens"), _tokens(whole, "completion_tokens")) == (
+        0,
+        0,
+    ):  # a gateway that does not count
+        return Usage(whole=whole)
     prompt, completion = (whole.get(f"{side}_tokens_details") or {} for side in ("prompt", "completion"))
     return Usage(
         prompt_tokens=_tokens(whole, "prompt_tokens"),

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 Format = Literal["csv", "jsonl", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+#: What begins a formula, by OWASP's page on CSV injection and its ASVS 5.0 (1.2.10).
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")
 
 
 def export(frame: pd.DataFrame, format: Format) -> bytes:  # noqa: A002 - the word of the command line's option
@@ -62,7 +63,7 @@ def _parquet(frame: pd.DataFrame) -> bytes:
     except ImportError as exc:
         msg = 'writing Parquet needs pyarrow; pip install "promptlab-notebook[parquet]"'
         raise PromptlabError(msg) from exc
-    except (TypeError, ValueError) as exc:  # pyarrow's errors are of these two
+    except (TypeError, ValueError, OverflowError) as exc:  # what pyarrow and pandas raise
         msg = f"this frame does not fit into Parquet, whose columns hold one type each: {exc}; export it as jsonl"
         raise PromptlabError(msg) from exc
     return target.getvalue()

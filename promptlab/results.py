@@ -14,7 +14,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from promptlab import _text, diffs, ledger
-from promptlab._json import canonical, compact
+from promptlab._json import canonical, compact, utf8
 from promptlab.errors import NotFoundError
 from promptlab.requests import Request
 from promptlab.retries import Refusal, refusal
@@ -191,9 +191,13 @@ def trial_frame(store: Store, run: RunRow) -> pd.DataFrame:
 
 def _case_columns(inputs: Iterable[str], run: RunRow) -> dict[str, list[Any]]:
     parsed: dict[str, dict[str, Any]] = {}
-    cases = [parsed.setdefault(text, json.loads(text)) if text not in parsed else parsed[text] for text in inputs]
+    cases = [parsed[text] if text in parsed else parsed.setdefault(text, _inputs(text)) for text in inputs]
     names = _column_names(run.plan["columns"], "case", taken={*COLUMNS, *_swept_names(run), *_all_names(run)})
     return {column: [case.get(name) for case in cases] for name, column in names.items()}
+
+
+def _inputs(text: str) -> dict[str, Any]:
+    return {name: _holdable(value) for name, value in json.loads(text).items()}
 
 
 def _varying_columns(params: Iterable[str], run: RunRow) -> dict[str, list[Any]]:
@@ -207,8 +211,8 @@ def _column_names(names: Sequence[str], kind: str, *, taken: set[str]) -> dict[s
     """Return name -> column; a name that is taken, or that looks as if it had been, has its kind put before it."""
     found: dict[str, str] = {}
     for name in names:
-        column = name
-        while column in taken or column in found.values() or (column != name and column in names):
+        column = utf8(name)
+        while column in taken or column in found.values() or (column != utf8(name) and column in names):
             column = f"{kind}.{column}"
         found[name] = column
     return found
@@ -230,7 +234,18 @@ def varying(cells: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _groupable(value: Any) -> Any:
     """Return a value that can be grouped by: of lists and dicts, which cannot, the JSON text."""
-    return compact(value) if isinstance(value, list | dict) else value
+    return compact(value) if isinstance(value, list | dict) else _holdable(value)
+
+
+def _holdable(value: Any) -> Any:
+    """Return a value that pandas can hold and write: texts are UTF-8, which has no place for half a surrogate pair."""
+    if isinstance(value, str):
+        return utf8(value)
+    if isinstance(value, list):
+        return [_holdable(item) for item in value]
+    if isinstance(value, dict):
+        return {utf8(name): _holdable(item) for name, item in value.items()}
+    return value
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:

@@ -120,7 +120,12 @@ _CALL = {"id": "1", "type": "function", "function": {"name": "capital", "argumen
             id="function call",
         ),
         pytest.param(answer(finish_reason=None), Output(0, "Paris", None, flags=("no_finish",)), id="no finish"),
-        pytest.param(answer(finish_reason="eos"), Output(0, "Paris", "eos"), id="a server's own finish"),
+        pytest.param(answer(finish_reason="eos"), Output(0, "Paris", "eos"), id="another word for stop"),
+        pytest.param(
+            answer(finish_reason="abort"),
+            Output(0, "Paris", "abort", flags=("unknown_finish",)),
+            id="a server's own finish",
+        ),
         pytest.param(
             answer({"content": "a\ud800"}), Output(0, "a\ufffd", "stop", flags=("surrogates",)), id="lone surrogate"
         ),
@@ -175,6 +180,8 @@ def test_another_model_is_told_from_a_version(asked, answered, is_other):
         pytest.param({"prompt_tokens": "9", "completion_tokens": 3.0}, (None, None), id="texts and floats"),
         pytest.param({"prompt_tokens": -1, "completion_tokens": True}, (None, None), id="negative and boolean"),
         pytest.param({"prompt_tokens": 2**53, "completion_tokens": 2**53 - 1}, (None, 2**53 - 1), id="huge"),
+        pytest.param({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, (None, None), id="zeros"),
+        pytest.param({"prompt_tokens": 9, "completion_tokens": 0}, (9, 0), id="nothing said"),
         pytest.param({"prompt_tokens": 0, "prompt_tokens_details": [1]}, (0, None), id="details as a list"),
         pytest.param({"prompt_tokens": 1, "completion_tokens_details": None}, (1, None), id="details null"),
     ],

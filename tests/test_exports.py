@@ -26,7 +26,7 @@ def test_csv_disarms_formulas_and_leaves_numbers_alone():
     ]
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "\0"])
 def test_csv_disarms_every_start_of_a_formula(start):
     """Each character that begins a formula in a spreadsheet is disarmed."""
     content = export(pd.DataFrame({"output": [f"{start}cmd"]}), "csv")
@@ -51,6 +51,14 @@ def test_parquet_keeps_values_and_types():
     found = pd.read_parquet(io.BytesIO(export(frame, "parquet")))
     assert found["output"][0] == "=1+1"
     assert found["prompt_tokens"].dropna().tolist() == [1]
+
+
+@pytest.mark.parametrize("values", [[["=1", 2]], [2**70], [1, "a"]], ids=["list", "huge", "mixed"])
+def test_parquet_says_what_it_cannot_hold(values):
+    """One clear error, which names the form that can."""
+    frame = pd.DataFrame({"q": pd.Series(values, dtype=object)})
+    with pytest.raises(PromptlabError, match=r"does not fit into Parquet, .*; export it as jsonl"):
+        export(frame, "parquet")
 
 
 def test_write_refuses_to_overwrite(tmp_path):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -183,6 +184,68 @@ def test_a_stream_has_every_choice_and_its_usage(fault_server, connect):
     assert {chunk.choices[0].index for chunk in chunks if chunk.choices} == {0, 1, 2}
     assert chunks[-1].usage.completion_tokens == entry["usage"]["completion_tokens"]
     assert entry["delivered"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "choices", "counted"),
+    [
+        pytest.param("ok", 3, 3, id="as-asked"),
+        pytest.param("no_n", 1, 1, id="one-whatever-was-asked"),
+        pytest.param("usage_first_choice", 3, 1, id="usage-of-the-first-alone"),
+    ],
+)
+def test_several_choices_come_and_are_counted(fault_server, connect, fault, choices, counted):
+    """An answer has the choices that were asked for, and usage over all of them, unless the fault says otherwise."""
+    answer = connect(fault_server.base_url).create(model=f"fault:{fault}", messages=HELLO, n=3)
+    tokens = [len(choice.message.content) // 4 for choice in answer.choices]
+    (entry,) = fault_server.ledger()
+    assert [choice.index for choice in answer.choices] == list(range(choices))
+    assert (answer.usage.completion_tokens, entry["usage"]["completion_tokens"]) == (sum(tokens[:counted]), sum(tokens))
+    assert (answer.usage.total_tokens, entry["choices"]) == (
+        answer.usage.prompt_tokens + answer.usage.completion_tokens,
+        choices,
+    )
+
+
+def test_n_can_be_refused_and_one_answered(fault_server, connect):
+    """A server that knows no `n` says so, and answers without it."""
+    chat = connect(fault_server.base_url)
+    with pytest.raises(openai.BadRequestError) as caught:
+        chat.create(model="fault:refuse_n", messages=HELLO, n=2)
+    assert (caught.value.code, caught.value.param) == ("unsupported_parameter", "n")
+    assert [len(chat.create(model="fault:refuse_n", messages=HELLO, **n).choices) for n in ({}, {"n": 1})] == [1, 1]
+
+
+def test_a_clock_can_be_ahead(fault_server, connect):
+    """Its Date and the date at which it asks to come back are off by the same."""
+    fault_server.set(clock_skew_s=3600.0)
+    with pytest.raises(openai.RateLimitError) as caught:
+        connect(fault_server.base_url).create(model="fault:retry_after_date,s=7", messages=HELLO)
+    (entry,) = fault_server.ledger()
+    dates = [parsedate_to_datetime(caught.value.response.headers[name]) for name in ("date", "retry-after")]
+    assert [date.timestamp() for date in dates] == [int(entry["t"] + 3600), int(entry["t"] + 3607)]
+
+
+def test_the_busiest_window_is_found_by_key_and_model():
+    """A window slides from request to request and is open at its end; tokens have a busiest window of their own."""
+    server = FaultServer()
+    received = [(0.0, 50), (1.0, 1), (2.5, 1), (2.9, 1), (3.0, 1), (9.0, 60)]
+    server.service.entries = [
+        {"t": t, "tokens": tokens, "model": model, "api_key_sha8": "k"} for model in "ab" for t, tokens in received
+    ]
+    server.service.entries.append({"t": 2.0, "tokens": 7, "model": "b", "api_key_sha8": "k"})
+    assert server.busiest(3.0) == {("k", "a"): (4, 60), ("k", "b"): (5, 60)}
+    assert server.busiest(0.5) == {("k", "a"): (2, 60), ("k", "b"): (2, 60)}
+
+
+def test_what_counts_against_the_rate_is_size_and_all_that_may_be_answered(fault_server, connect):
+    """As OpenAI counts: a quarter of the bytes, and the cap of every choice."""
+    chat = connect(fault_server.base_url)
+    for more in ({}, {"max_tokens": 100}, {"max_completion_tokens": 100, "n": 3}):
+        chat.create(model="m", messages=HELLO, **more)
+    counted = [(entry["tokens"] - entry["body_bytes"] // 4) for entry in fault_server.ledger()]
+    ((whose, load),) = fault_server.busiest(60.0).items()
+    assert (counted, whose[1], load.requests) == ([16, 100, 300], "m", 3)
 
 
 def test_the_ledger_never_holds_the_key(fault_server, connect):

@@ -128,6 +128,16 @@ def test_names_that_are_taken_are_prefixed(lab_of):
     assert (frame["case.output"][0], frame["output"][0], frame["case.model"][0]) == ("expected", "ok", "t-ford")
 
 
+def test_half_a_surrogate_pair_is_shown_as_a_replacement(lab_of):
+    """UTF-8 has no place for one, so pandas could not hold it: not in a value, a nested one, a swept one or a name."""
+    lab, half = lab_of(), "\ud83d"
+    ask = PromptTemplate("ask", user="{{ q | tojson }} {{ n | tojson }} {{ v }}")
+    case = {"q": half, "n": [{half: half}], half: 1}
+    grid = ParameterGrid(model="m", variables={"v": [half, "w"]})
+    row = lab.run(ask, grid, cases=[case], progress=False).frame().iloc[0]
+    assert (row["q"], row["n"], row["v"], row["\ufffd"]) == ("\ufffd", [{"\ufffd": "\ufffd"}], "\ufffd", 1)
+
+
 def test_a_varying_parameter_that_cannot_be_grouped_by_becomes_its_json(lab_of):
     """Lists and dicts have their JSON text, and a parameter that a setting lacks is missing there."""
     lab = lab_of()

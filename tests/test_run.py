@@ -12,7 +12,7 @@ from processes import run_python, start_python, wait_until
 from promptlab import Lab, ParameterGrid, PromptTemplate, RetryPolicy, RunError
 from promptlab.store import Store
 from promptlab.testing import ScriptedBackend, SendError, error_reply
-from studies import ASK, BRISK, cases, plan_of
+from studies import ASK, cases, plan_of
 from wire import Wire
 
 KEY = "sk-test-1234567890"
@@ -37,13 +37,6 @@ def lab_of(path):
     yield lab_of
     for lab in labs:
         lab.close()
-
-
-@pytest.fixture
-def served(path, fault_server):
-    """A lab that asks the fault server."""
-    with Lab(path, base_url=fault_server.base_url, api_key=KEY, policy=BRISK) as lab:
-        yield lab
 
 
 def finished(lab, plan, **options):
@@ -330,69 +323,7 @@ def test_a_registration_that_was_cut_off_is_completed(lab_of):
     assert (run.id, run.status, run.outputs) == (1, "done", ["q0", "q1", "q2"])
 
 
-# Accounted for
-
-MIX = (
-    "mix:0.05=429:retry_after=0.02:ms=1;0.08=500;0.05=reset_before;0.05=reset_body;0.05=truncated_json;"
-    "0.03=served_then_reset;0.03=close_before;0.03=captive_portal;0.02=null_choices;rest=ok"
-)
-
-
-def test_every_request_served_is_an_attempt_logged(served, fault_server):
-    """Under a mix of faults the file and the server's ledger agree, request by request and answer by answer."""
-    fault_server.set(default=MIX)
-    run = finished(served, plan_of(served, 60, repeats=2))
-    attempts = served.store.read("select client_request_id, state, http_status, response from attempts")
-    served_ids = [entry["client_request_id"] for entry in fault_server.ledger()]
-    assert sorted(row["client_request_id"] for row in attempts) == sorted(served_ids)
-    logged = {row["client_request_id"]: row["state"] for row in attempts}
-    billed = {entry["client_request_id"] for entry in fault_server.ledger() if entry["billed"]}
-    delivered = {entry["client_request_id"] for entry in fault_server.ledger() if entry["delivered"]}
-    assert {logged[each] for each in billed - delivered} == {"unknown"}
-    assert run.usage.unknown == sum(state == "unknown" for state in logged.values())
-    assert {entry["sdk_retry_count"] for entry in fault_server.ledger()} == {"0"}
-    assert (len(run), set(run.frame()["status"]) <= {"ok", "failed"}) == (120, True)
-
-
-def test_tokens_reconcile_with_the_server(served, fault_server):
-    """What the server billed and delivered is what the file has counted."""
-    fault_server.set(default="mix:0.2=500;0.1=429:retry_after=0.01:ms=1;rest=ok")
-    run = finished(served, plan_of(served, 60))
-    stats = fault_server.stats()
-    assert (run.usage.prompt_tokens, run.usage.completion_tokens) == (
-        stats["prompt_tokens"],
-        stats["completion_tokens"],
-    )
-
-
-def test_nothing_is_sent_before_a_rate_limit_is_over(served, fault_server):
-    """By the server's own clock, nobody sends between a 429 and the end of its retry-after."""
-    fault_server.set(schedule=[{"from_req": 1, "to_req": 1, "fault": "429,retry_after=1"}], default="ok,ms=300")
-    finished(served, plan_of(served, 8), concurrency=2)
-    first, _beside, *later = fault_server.ledger()
-    assert min(entry["t"] for entry in later) >= first["t"] + 1.0
-    assert len(later) == 7
-
-
-@pytest.mark.parametrize("fault", ["401", "403", "insufficient_quota", "project_spend_limit_exceeded"])
-def test_a_refused_account_is_asked_no_more_than_once_a_worker(served, fault_server, fault):
-    """Of a hundred requests at most `concurrency` reach the server, and the run says why it stopped."""
-    fault_server.set(default=fault)
-    run = finished(served, plan_of(served, 100), concurrency=5)
-    assert 1 <= len(fault_server.ledger()) <= 5
-    assert (run.status, len(run), set(run.frame()["status"])) == ("stopped", 100, {"failed", "stopped"})
-    assert run.reason.startswith("HTTP 4")
-    assert run.reason[:60] in repr(run)
-
-
-def test_a_reply_that_trickles_ends(path, fault_server):
-    """The deadline is for the whole attempt, which is then unknown."""
-    fault_server.set(default="drip,bytes=1,gap=0.05")
-    policy = RetryPolicy(attempts=1, deadline_s=0.3)
-    with Lab(path, base_url=fault_server.base_url, api_key=KEY, policy=policy) as lab:
-        run = finished(lab, plan_of(lab, 1))
-    assert (run.usage.unknown, run.errors["error"].tolist()) == (1, ["deadline: no whole reply within 0.3 s"])
-
+# Two processes
 
 BOTH = """
 import sys

@@ -271,7 +271,9 @@ _CAUSES: Mapping[str, tuple[str, bool]] = {
     "ClientConnectorCertificateError": ("connect", False),
     "ClientConnectorSSLError": ("connect", False),
     "ConnectionTimeoutError": ("connect", False),
+    "ClientHttpProxyError": ("connect", False),
     "ConnectError": ("connect", False),
+    "ProxyError": ("connect", False),
     "ClientPayloadError": ("body_cut", True),
     "ServerDisconnectedError": ("reset", True),
     "ClientOSError": ("reset", True),
@@ -287,6 +289,9 @@ _CAUSES: Mapping[str, tuple[str, bool]] = {
     "ConnectTimeout": ("connect", False),
     "LocalProtocolError": ("protocol", False),
     "UnsupportedProtocol": ("connect", False),
+    "TimeoutException": ("timeout", True),
+    "NetworkError": ("reset", True),
+    "ClientConnectionError": ("reset", True),
 }
 
 

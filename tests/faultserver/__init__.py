@@ -29,7 +29,7 @@ list of {"from_req": 1, "to_req": 99, "fault": "ok"}, {"from_s": 5, "to_s": 8, "
   context_length content_policy azure_content_filter 401 403 404 408 409 413 422 429 429_tpm slow_down
   insufficient_quota credit_balance_exhausted project_spend_limit_exceeded 500 503 529
   retry_after_date[s] retry_after_garbage[value]
-- not the API at all: 502_html 504_html proxy_403_html captive_portal redirect[to]
+- not the API at all: 502_html 504_html proxy_403_html captive_portal redirect[to, status]
 - transport: close_before reset_before reset_headers hang hang_after_headers slow[s, ms] drip[bytes, gap] reset_body[at]
   close_body[at] chunked_truncated stale_keepalive[after] garbage http10 big_header[size] gzip bad_gzip
 - paid and lost (billed, never delivered): served_then_reset served_then_hang reset_body close_body chunked_truncated
@@ -37,6 +37,8 @@ list of {"from_req": 1, "to_req": 99, "fault": "ok"}, {"from_s": 5, "to_s": 8, "
   no_content_type invalid_utf8 latin1 utf8_bom nan_json deep_json[depth] error_in_200
 - shape: empty_choices null_choices missing_choices fewer_choices null_content refusal content_filter length tool_calls
   unknown_finish null_finish no_usage zero_usage string_usage negative_usage extra_fields other_model dup_id
+- several choices, all well without `n` (refuse_n: a 400 in OpenAI's shape; no_n: one choice, whatever was asked for;
+  usage_first_choice: all of them, and usage that counts the first alone): refuse_n no_n usage_first_choice
 - awkward content: nul lone_surrogate emoji rtl ansi html markdown csv jinja sql secret newlines blank spaces bom
   huge[size] long_line[size] fences json_text
 - streams [after, chunk]: sse_error sse_truncated sse_reset sse_no_usage sse_bad_json sse_slow[gap] sse_split_utf8
@@ -44,14 +46,16 @@ list of {"from_req": 1, "to_req": 99, "fault": "ok"}, {"from_s": 5, "to_s": 8, "
 
 **Switches**: see `Switches`. `rpm` and `tpm` are buckets a key and model, with real x-ratelimit-* headers; a refused
 request costs a tenth. `strict` checks parameters as OpenAI does. `bill_on_disconnect` bills a client that hangs up
-while waiting. `idempotency` replays by Idempotency-Key as Stripe does, which OpenAI does not.
+while waiting. `idempotency` replays by Idempotency-Key as Stripe does, which OpenAI does not. `clock_skew_s` sets the
+server's clock ahead: its Date header, and the dates at which it asks to come back.
 
 **Ledger**: one entry a request: seq, t, conn, key, attempt, client_request_id, idempotency_key, sdk_retry_count, model,
-params, api_key_sha8 (never the key), body_sha256, fault, fault_source, status, billed, id, usage, delivered,
-client_gone, bytes, ms, reply_sha256 (before content encoding). With `ledger_path` each of its events (recv, billed,
-end) is a JSON line written before the next byte goes out. `id` is unique a billed answer, so that
-`set(ledger ids) - set(logged ids)` is the money lost. `delivered` means handed to the kernel's socket buffer, not read
-by the client.
+params, tokens (as `tpm` counts them), api_key_sha8 (never the key), body_sha256, fault, fault_source, status, billed,
+choices, id, usage (what was billed, whatever the reply says), delivered, client_gone, bytes, ms, reply_sha256 (before
+content encoding). With `ledger_path` each of its events (recv, billed, end) is a JSON line written before the next byte
+goes out. `id` is unique a billed answer, so that `set(ledger ids) - set(logged ids)` is the money lost. `delivered`
+means handed to the kernel's socket buffer, not read by the client. `server.busiest(3.0)` is the most requests and
+tokens that came within 3 s, by key and model.
 """
 
 from faultserver.catalogue import FAULT_NAMES

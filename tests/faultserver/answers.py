@@ -15,7 +15,7 @@ def complete(body: Json, fault: Fault, *, key: str, serial: int, echo: str) -> J
     messages = body.get("messages") or []
     choices = [
         _choice(body, index, _text(body, fault, key=key, serial=serial, index=index, echo=echo))
-        for index in range(max(1, int(body.get("n") or 1)))
+        for index in range(1 if fault.name == "no_n" else choices_asked(body))
     ]
     prompt_tokens = _tokens(json.dumps(messages, ensure_ascii=False))
     completion_tokens = sum(_tokens(choice["message"]["content"]) for choice in choices)
@@ -24,22 +24,31 @@ def complete(body: Json, fault: Fault, *, key: str, serial: int, echo: str) -> J
         "id": f"chatcmpl-fault{serial:08d}",
         "object": "chat.completion",
         "created": int(time.time()),
-        "model": "gpt-fault-1" if str(model).startswith("fault:") else model,
+        "model": model,
         "choices": choices,
-        "usage": {
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": completion_tokens,
-            "total_tokens": prompt_tokens + completion_tokens,
-            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-            "completion_tokens_details": {
-                "reasoning_tokens": 0,
-                "audio_tokens": 0,
-                "accepted_prediction_tokens": 0,
-                "rejected_prediction_tokens": 0,
-            },
-        },
+        "usage": _usage(prompt_tokens, completion_tokens),
         "service_tier": "default",
         "system_fingerprint": "fp_fault",
+    }
+
+
+def choices_asked(body: Json) -> int:
+    """Return how many choices a request asks for."""
+    return max(1, int(body.get("n") or 1))
+
+
+def _usage(prompt_tokens: int, completion_tokens: int) -> Json:
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": 0,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
     }
 
 
@@ -117,6 +126,7 @@ WHOLE_BODIES: dict[str, Callable[[Json], Any]] = {
     "json_list": lambda answer: [answer],
     "json_string": lambda _: "ok",
     "fewer_choices": lambda answer: {**answer, "choices": answer["choices"][:1]},
+    "usage_first_choice": lambda answer: {**answer, "usage": _first_choice_usage(answer)},
     "error_in_200": lambda _: {
         "error": {"message": "Provider returned error", "type": "upstream_error", "code": 502, "param": None}
     },
@@ -133,6 +143,10 @@ def bend(answer: Json, fault: Fault) -> Any:
     if fault.name == "deep_json":
         answer["x_deep"] = _nested(fault.count("depth", 300))
     return WHOLE_BODIES[fault.name](answer) if fault.name in WHOLE_BODIES else answer
+
+
+def _first_choice_usage(answer: Json) -> Json:
+    return _usage(answer["usage"]["prompt_tokens"], _tokens(answer["choices"][0]["message"]["content"]))
 
 
 def _nested(depth: int) -> Any:

@@ -38,6 +38,13 @@ ERRORS = {
         "max_tokens",
         "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
     ),
+    "refuse_n": ErrorReply(
+        400,
+        REQUEST,
+        "unsupported_parameter",
+        "n",
+        "Unsupported parameter: 'n' is not supported with this model.",
+    ),
     "context_length": ErrorReply(
         400,
         REQUEST,
@@ -204,7 +211,7 @@ OTHER_FAULTS = """
     no_content_type invalid_utf8 latin1 utf8_bom nan_json deep_json error_in_200
     empty_choices null_choices missing_choices fewer_choices null_content refusal content_filter
     length tool_calls unknown_finish null_finish no_usage zero_usage string_usage negative_usage
-    extra_fields other_model dup_id
+    extra_fields other_model dup_id no_n usage_first_choice
     sse_error sse_truncated sse_reset sse_no_usage sse_bad_json sse_slow sse_split_utf8 sse_pings
     sse_crlf sse_empty sse_no_finish sse_as_json
 """

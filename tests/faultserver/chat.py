@@ -9,10 +9,9 @@ import asyncio
 import email.utils
 import gzip
 import json
-import time
 from collections.abc import Awaitable, Callable
 
-from faultserver.answers import bend, encode
+from faultserver.answers import bend, choices_asked, encode
 from faultserver.catalogue import ERRORS, HTML_PAGES, Json
 from faultserver.channel import CUT_PAUSE_S, JSON_TYPE, Channel, CloseConnection, ResetConnection, build_head
 from faultserver.checks import complaint
@@ -76,9 +75,7 @@ class Chat:
         return await self._refuse_for_rate(ex)
 
     async def _refuse_for_rate(self, ex: Exchange) -> bool:
-        cap = int(ex.body.get("max_completion_tokens") or ex.body.get("max_tokens") or 16)
-        tokens = max(1, len(ex.message.raw) // 4) + cap
-        headers, passed = self.service.spend(ex.auth, ex.model, tokens)
+        headers, passed = self.service.spend(ex.auth, ex.model, ex.entry["tokens"])
         ex.reply_headers.extend(headers)
         if passed:
             kind, wait_s = passed
@@ -111,6 +108,8 @@ class Chat:
     async def _fail_unbilled(self, ex: Exchange) -> bool:
         """Answer with a fault that costs nothing; return whether there was one."""
         name = ex.fault.name
+        if name == "refuse_n" and choices_asked(ex.body) == 1:
+            return False
         if name in ERRORS:
             return await self._reply_error(name, ex)
         if name in ("retry_after_date", "retry_after_garbage"):
@@ -121,7 +120,7 @@ class Chat:
             return True
         if name == "redirect":
             ex.reply_headers.append(("location", ex.fault.text("to", "http://127.0.0.1:9/v1/chat/completions")))
-            await self._reply(ex, 307, b"", content_type=None)
+            await self._reply(ex, ex.fault.count("status", 307), b"", content_type=None)
             return True
         if name == "reset_headers":
             await self.channel.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/js")
@@ -164,7 +163,7 @@ class Chat:
         error, fault = ERRORS[name], fault or ex.fault
         retry_after = fault.text("retry_after", "0.2" if error.status in (429, 503) else "")
         message = error.message.format(model=ex.model, key=ex.key_hint, retry_after=retry_after or "20")
-        ex.reply_headers.extend(_retry_headers(fault, retry_after))
+        ex.reply_headers.extend(_retry_headers(fault, retry_after, now_s=self.service.clock_s(ex.entry["t"])))
         content = {"message": message, "type": error.type, "param": error.param, "code": error.code}
         await self._reply(ex, error.status, json.dumps({"error": content}).encode())
         return True
@@ -232,10 +231,10 @@ class Chat:
         ex.entry["delivered"] = True
 
 
-def _retry_headers(fault: Fault, retry_after: str) -> Headers:
+def _retry_headers(fault: Fault, retry_after: str, *, now_s: float) -> Headers:
     headers: Headers = []
     if fault.name == "retry_after_date":
-        headers.append(("retry-after", email.utils.formatdate(time.time() + fault.number("s", 2), usegmt=True)))
+        headers.append(("retry-after", email.utils.formatdate(now_s + fault.number("s", 2), usegmt=True)))
     elif fault.name == "retry_after_garbage":
         headers.append(("retry-after", fault.text("value", "soon")))
     elif retry_after and fault.text("ms", ""):

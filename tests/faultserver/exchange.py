@@ -7,11 +7,13 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from faultserver.answers import choices_asked
 from faultserver.catalogue import Json
 from faultserver.channel import Message
 from faultserver.service import Headers, Service
 from faultserver.specs import Fault
 
+UNCAPPED_TOKENS = 16  # what an answer without max_tokens counts against the rate limit
 PARAMS = ("temperature", "top_p", "seed", "n", "max_tokens", "max_completion_tokens")
 
 
@@ -63,7 +65,7 @@ def open_exchange(service: Service, message: Message, path_spec: str | None, con
         "request_id": f"req_{hashlib.md5(f'{time.time_ns()}|{service.requests}'.encode()).hexdigest()}",
     }
     entry = {**place, **_asked(message, body), **_nothing_yet()}
-    return Exchange(message, body, fault, entry, _standard_headers(entry))
+    return Exchange(message, body, fault, entry, _standard_headers(entry, service.clock_s(entry["t"])))
 
 
 def _asked(message: Message, body: Any) -> Json:
@@ -80,13 +82,21 @@ def _asked(message: Message, body: Any) -> Json:
         "body_bytes": len(message.raw),
         "stream": bool(fields.get("stream")),
         "params": {name: fields[name] for name in PARAMS if name in fields},
+        "tokens": _counted_tokens(message.raw, fields),
     }
+
+
+def _counted_tokens(raw: bytes, fields: Json) -> int:
+    """Return what a request takes from the tokens a minute: its size, and all that its choices may become."""
+    cap = int(fields.get("max_completion_tokens") or fields.get("max_tokens") or UNCAPPED_TOKENS)
+    return max(1, len(raw) // 4) + choices_asked(fields) * cap
 
 
 def _nothing_yet() -> Json:
     return {
         "status": None,
         "billed": False,
+        "choices": 0,
         "id": None,
         "usage": {"prompt_tokens": 0, "completion_tokens": 0},
         "delivered": False,
@@ -109,10 +119,10 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _standard_headers(entry: Json) -> Headers:
+def _standard_headers(entry: Json, now_s: float) -> Headers:
     return [
         ("x-request-id", entry["request_id"]),
         ("openai-version", "2020-10-01"),
         ("openai-organization", "org-fault"),
-        ("date", email.utils.formatdate(usegmt=True)),
+        ("date", email.utils.formatdate(now_s, usegmt=True)),
     ]

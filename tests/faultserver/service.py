@@ -5,10 +5,11 @@ import json
 import os
 import random
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from faultserver.answers import complete
 from faultserver.catalogue import Json
@@ -36,6 +37,7 @@ class Switches:
     idempotency: bool = False
     bill_on_disconnect: bool = False
     echo: str = "hash"  # or "last": the last message comes back as the answer
+    clock_skew_s: float = 0.0  # how far this server's clock, its Date and its dates to come back at, is ahead
     key_by: str = "auto"  # or "body", "client_id", "idempotency": what makes two requests the same
 
 
@@ -79,6 +81,26 @@ def openai_duration(seconds: float) -> str:
     minutes, rest = divmod(seconds, 60)
     shown = f"{rest:.3f}".rstrip("0").rstrip(".") + "s"
     return f"{int(minutes)}m{shown}" if minutes else shown
+
+
+class Load(NamedTuple):
+    """What came within a window; tokens as the limit `tpm` counts them."""
+
+    requests: int
+    tokens: int
+
+
+def _busiest(entries: list[Json], window_s: float) -> Load:
+    """Return the most requests, and the most tokens, of any half-open window."""
+    most, window = Load(0, 0), deque[Json]()
+    tokens = 0
+    for entry in sorted(entries, key=itemgetter("t")):
+        window.append(entry)
+        tokens += entry["tokens"]
+        while entry["t"] - window[0]["t"] >= window_s:
+            tokens -= window.popleft()["tokens"]
+        most = Load(max(most.requests, len(window)), max(most.tokens, tokens))
+    return most
 
 
 class Service:
@@ -184,8 +206,12 @@ class Service:
         self._serial += 1
         answer = complete(body, fault, key=entry["key"], serial=self._serial, echo=self.switches.echo)
         usage = {name: answer["usage"][name] for name in ("prompt_tokens", "completion_tokens")}
-        entry.update(billed=True, id=answer["id"], usage=usage)
+        entry.update(billed=True, id=answer["id"], usage=usage, choices=len(answer["choices"]))
         return answer
+
+    def clock_s(self, at_s: float) -> float:
+        """Return a time as this server's clock shows it."""
+        return at_s + self.switches.clock_skew_s
 
     def spend(self, auth: str, model: str, tokens: int) -> tuple[Headers, tuple[str, float] | None]:
         """Take a request from its rate limits; return the headers, and the limit that is passed with its wait."""
@@ -208,6 +234,13 @@ class Service:
                 (f"x-ratelimit-reset-{kind}", openai_duration(bucket.reset_s())),
             ]
         return headers, passed
+
+    def busiest(self, window_s: float) -> dict[tuple[str | None, str | None], Load]:
+        """Return the most that came within any `window_s` seconds, by key (as in the ledger) and model."""
+        entries: dict[tuple[str | None, str | None], list[Json]] = {}
+        for entry in self.entries:
+            entries.setdefault((entry["api_key_sha8"], entry["model"]), []).append(entry)
+        return {whose: _busiest(received, window_s) for whose, received in entries.items()}
 
     def stats(self) -> Json:
         """Return the ledger in figures."""

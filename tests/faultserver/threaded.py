@@ -10,7 +10,7 @@ from typing import Any, Self
 from faultserver.catalogue import Json
 from faultserver.channel import Channel
 from faultserver.connection import Connection
-from faultserver.service import Service
+from faultserver.service import Load, Service
 
 LOOPBACK = "127.0.0.1"
 BACKLOG = 2048  # connections waiting to be accepted: a test may open a thousand at once
@@ -88,6 +88,10 @@ class FaultServer:
         """Return the ledger in figures, once nothing is being served."""
         self.settle()
         return self.service.stats()
+
+    def busiest(self, window_s: float) -> dict[tuple[str | None, str | None], Load]:
+        """Return the most that came within any `window_s` seconds, by key and model; see `Service.busiest`."""
+        return self.service.busiest(window_s)
 
     def settle(self, timeout_s: float = SETTLE_S) -> bool:
         """Wait until no request is being served, so that `delivered` is final; return whether that came true."""
