@@ -23,7 +23,10 @@ def canonical(value: Any) -> str:
     >>> canonical({"b": 1.0, "a": [True, None, 0.7]})
     '{"a":[true,null,0.7],"b":1}'
     """
-    return json.dumps(_normalised(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _CANONICAL.encode(_normalised(value))
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest(value: Any) -> str:
@@ -38,13 +41,30 @@ def exact_digest(value: Mapping[str, Any]) -> str:
 
 def compact(value: Any) -> str:
     """Return JSON as it is sent: order kept, no blank space, readable characters where UTF-8 can hold them."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text if _is_utf8(text) else json.dumps(value, separators=(",", ":"), allow_nan=False)
+    text = readable(value)
+    return text if is_utf8(text) else json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def readable(value: Any) -> str:
+    """Return JSON with order kept, no blank space and every character as it is, also one that UTF-8 cannot hold."""
+    return _READABLE.encode(value)
+
+
+_READABLE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def is_utf8(text: str) -> bool:
+    """Whether UTF-8 can hold the text: it has no unpaired surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def utf8(text: str) -> str:
     """Return the text as UTF-8 and SQLite can hold it: unpaired surrogates are replaced by U+FFFD."""
-    return text if _is_utf8(text) else _SURROGATES.sub("\ufffd", text)
+    return text if is_utf8(text) else _SURROGATES.sub("\ufffd", text)
 
 
 def plain(value: Any) -> Any:
@@ -99,11 +119,3 @@ def _normalised(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_normalised(item) for item in value]
     return value
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

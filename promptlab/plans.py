@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from typing import Any, overload
 
 from promptlab import _text, requests
@@ -21,7 +21,7 @@ from promptlab._json import canonical, compact, digest
 from promptlab.cases import Case, Cases
 from promptlab.errors import PlanError, TemplateError
 from promptlab.grids import CHAT_ONLY, TEXT_ONLY, Cell, ParameterGrid
-from promptlab.requests import Request
+from promptlab.requests import Endpoint, Prompt, Request, Settings
 from promptlab.templates import PromptTemplate
 
 CASES_IN_BLOCK = 8  # enough for a prompt cache to warm up, few enough for balance
@@ -31,6 +31,7 @@ REASONING_MODELS = re.compile(r"(?:.*/)?(?:o\d|gpt-[5-9])(?![^-.]).*")
 SAMPLING = ("temperature", "top_p", "logprobs", "top_logprobs")
 
 _PREVIEW_CHARS = 2_000
+_KEPT_CHARS = 16_000_000  # of prompts at hand, 16 to 64 MB: a plan of 100,000 trials has a few thousand
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,25 @@ class Estimate:
     time_s: float | None = None
 
 
+class _Prompts:
+    """The prompts of a plan that were made last, so that its settings share them; forgotten when they are too long."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, int, str], Prompt] = {}
+        self._chars = 0
+
+    def get(self, place: tuple[int, int, str], make: Callable[[int, int, str], Prompt]) -> Prompt:
+        """Return the prompt at a place, made if need be."""
+        found = self._made.get(place)
+        if found is None:
+            found = make(*place)
+            self._chars += len(found.sent) + len(found.keyed) + len(found.text)
+            if self._chars > _KEPT_CHARS:
+                self._made, self._chars = {}, 0
+            self._made[place] = found
+        return found
+
+
 @dataclass(frozen=True)
 class Plan:
     """The ordered trials of templates x settings x cases x repeats, with what they will take.
@@ -84,6 +104,7 @@ class Plan:
     estimate: Estimate | None = None
     learned: tuple[str, ...] = ()
     explainer: Callable[[Trial], str] | None = field(default=None, repr=False, compare=False)
+    _prompts: _Prompts = field(default_factory=_Prompts, repr=False, compare=False)
 
     @cached_property
     def key(self) -> str:
@@ -102,9 +123,14 @@ class Plan:
     @cached_property
     def measured(self) -> tuple[list[str], list[int]]:
         """The sample key and the prompt's bytes of each template x setting x case; position // repeats finds them."""
-        found = (self.request(position) for position in range(0, len(self), self.repeats))
-        pairs = [(request.sample_key, len(request.text.encode(errors="replace"))) for request in found]
-        return [key for key, _ in pairs], [size for _, size in pairs]
+        places = len(self) // self.repeats
+        keys, sizes = [""] * places, [0] * places
+        cells, cases = range(len(self.grid)), range(len(self.cases))
+        for template, case, cell in itertools.product(range(len(self.templates)), cases, cells):  # prompt by prompt
+            request = self._request(template, cell, case)
+            place = (template * len(cells) + cell) * len(cases) + case
+            keys[place], sizes[place] = request.sample_key, len(request.text.encode(errors="replace"))
+        return keys, sizes
 
     @property
     def default_name(self) -> str:
@@ -196,21 +222,31 @@ class Plan:
         facts = [("templates", names), ("varying", varying or "nothing in the grid")]
         return facts + (_estimate_facts(self.estimate) if self.estimate else [])
 
+    def _request(self, template: int, cell: int, case: int) -> Request:
+        """Return the request at the places of template, cell and case."""
+        prompt = self._prompt(template, case, self._variables[cell])
+        return requests.joined(prompt, self._settings(cell, prompt.endpoint))
+
+    def _prompt(self, template: int, case: int, variables: str) -> Prompt:
+        return self._prompts.get((template, case, variables), self._rendered)
+
+    def _rendered(self, template: int, case: int, variables: str) -> Prompt:
+        return requests.prompt(self.templates[template].fill({**self.cases[case], **json.loads(variables)}))
+
     @cached_property
-    def _request(self) -> Callable[[int, int, int], Request]:
-        """Requests by the places of template, cell and case; the last one is remembered, for its repeats."""
-        rendered = lru_cache(maxsize=1024)(self._rendered)
+    def _variables(self) -> list[str]:
+        """The template variables that each cell sets, as JSON."""
+        return [compact(cell.variables) for cell in self.grid]
 
-        @lru_cache(maxsize=1)
-        def request(template: int, cell: int, case: int) -> Request:
-            found = self.grid[cell]
-            messages = rendered(template, case, compact(found.variables))
-            return requests.build(messages, found.params, identity=self.identity)
+    @cached_property
+    def _settings(self) -> Callable[[int, Endpoint], Settings]:
+        """The JSON around a prompt, by the place of a cell."""
 
-        return request
+        @cache
+        def settings(cell: int, endpoint: Endpoint) -> Settings:
+            return requests.settings(self.grid[cell].params, endpoint, identity=self.identity)
 
-    def _rendered(self, template: int, case: int, variables: str) -> list[dict[str, Any]]:
-        return self.templates[template].fill({**self.cases[case], **json.loads(variables)})
+        return settings
 
 
 @dataclass(frozen=True)
@@ -313,7 +349,7 @@ def _render_problems(plan: Plan) -> Iterator[str]:
     whole = [place for place, template in enumerate(plan.templates) if not template.missing(known)]
     for template, case, values in itertools.product(whole, range(len(plan.cases)), variables):
         try:
-            plan._rendered(template, case, values)  # noqa: SLF001 - this module's own
+            plan._prompt(template, case, values)  # noqa: SLF001 - this module's own
         except TemplateError as exc:
             yield f"case {case}: {exc}"
 

@@ -8,11 +8,12 @@ text of an answer (`UNKEYED`). Two requests with one sample key share their answ
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from promptlab._json import compact, digest, utf8
+from promptlab._json import canonical, compact, is_utf8, readable, utf8
 
 #: The endpoints, as paths below the base URL.
 Endpoint = Literal["chat/completions", "completions"]
@@ -64,16 +65,40 @@ def build(messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any], *, i
     >>> build([{"role": "user", "content": "Hi"}], {"model": "m", "temperature": 0}, identity="x").body
     '{"model":"m","messages":[{"role":"user","content":"Hi"}],"temperature":0}'
     """
+    made = prompt(messages)
+    return joined(made, settings(params, made.endpoint, identity=identity))
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Rendered messages, written as JSON once for all the requests that carry them: as sent, and as in a key."""
+
+    endpoint: Endpoint
+    value: Any
+    sent: str
+    keyed: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Parameters against one backend and endpoint, written once as the JSON before and after a prompt."""
+
+    params: Mapping[str, Any]
+    sent: list[str]
+    keyed: list[str]
+
+
+def prompt(messages: Sequence[Mapping[str, Any]]) -> Prompt:
+    """Return what the requests of some rendered messages have in common."""
     is_text = messages[0]["role"] == "text"
-    endpoint: Endpoint = "completions" if is_text else "chat/completions"
-    prompt = {"prompt": messages[0]["content"]} if is_text else {"messages": list(messages)}
-    body = {"model": params["model"], **prompt, **{name: value for name, value in params.items() if name != "model"}}
-    return Request(
-        endpoint=endpoint,
-        body=compact(body),
-        model=str(params["model"]),
+    value = messages[0]["content"] if is_text else list(messages)
+    return Prompt(
+        endpoint="completions" if is_text else "chat/completions",
+        value=value,
+        sent=readable(value),
+        keyed=canonical(value),
         text=utf8("\n\n".join(_texts(messages))),
-        sample_key=sample_key(identity, endpoint, body),
     )
 
 
@@ -86,10 +111,32 @@ def repeated(request: Request, choices: int) -> Request:
     return replace(request, body=f'{request.body[:-1]},"n":{choices}}}')
 
 
-def sample_key(identity: str, endpoint: str, body: Mapping[str, Any]) -> str:
-    """Return the key that the answers to a body are stored under."""
+def settings(params: Mapping[str, Any], endpoint: Endpoint, *, identity: str) -> Settings:
+    """Return what the requests with some parameters have in common."""
+    body = _body(params, endpoint, _PLACE)
     keyed = {name: value for name, value in body.items() if name not in UNKEYED}
-    return digest({"backend": identity, "endpoint": endpoint, "body": keyed})
+    keyed = {"backend": identity, "endpoint": endpoint, "body": keyed}
+    return Settings(params, readable(body).split(f'"{_PLACE}"'), canonical(keyed).split(f'"{_PLACE}"'))
+
+
+def joined(prompt: Prompt, settings: Settings) -> Request:
+    """Return the request that carries a prompt with some parameters."""
+    body = prompt.sent.join(settings.sent)
+    return Request(
+        endpoint=prompt.endpoint,
+        body=body if is_utf8(body) else compact(_body(settings.params, prompt.endpoint, prompt.value)),
+        model=str(settings.params["model"]),
+        text=prompt.text,
+        sample_key=hashlib.sha256(prompt.keyed.join(settings.keyed).encode("ascii")).hexdigest(),
+    )
+
+
+_PLACE = uuid.uuid4().hex  # stands for a prompt; random, so that no parameter can hold it
+
+
+def _body(params: Mapping[str, Any], endpoint: Endpoint, prompt: Any) -> dict[str, Any]:
+    rest = {name: value for name, value in params.items() if name != "model"}
+    return {"model": params["model"], "messages" if endpoint == "chat/completions" else "prompt": prompt, **rest}
 
 
 def _texts(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:

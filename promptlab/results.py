@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +58,10 @@ COLUMNS: Mapping[str, str] = {
 
 _STATUS = {"done": "ok", "leased": "running"}
 _COUNTED = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "total_tokens")
-_DTYPES = dict.fromkeys((*_COUNTED, "output_id", "attempt_id"), "Int64") | dict.fromkeys(
-    ("cost_usd", "latency_ms"), "float64"
+_DTYPES = (
+    dict.fromkeys((*_COUNTED, "output_id", "attempt_id"), "Int64")
+    | dict.fromkeys(("cost_usd", "latency_ms"), "float64")
+    | {"reused": "bool"}
 )
 
 
@@ -158,40 +161,67 @@ def sizes(store: Store) -> tuple[int, int]:
 # Trials
 
 _FRAME = """
-select trials.position, templates.name as template, templates.version, cases.inputs, trials.params,
-  trials.case_index as "case", trials.repeat, outputs.text as output, outputs.finish_reason, outputs.flags,
-  samples.state as status, samples.reason as error,
+select trials.position, trials.template_id, trials.case_id, trials.params, trials.case_index, trials.repeat,
+  outputs.text, outputs.finish_reason, outputs.flags, samples.state, samples.reason,
   outputs.prompt_tokens, attempts.cached_tokens, outputs.completion_tokens, attempts.reasoning_tokens,
-  attempts.total_tokens, outputs.cost_usd, attempts.latency_ms, trials.reused, trials.id as trial_id,
-  samples.id as sample_id, outputs.id as output_id, attempts.id as attempt_id, samples.request_id
+  attempts.total_tokens, outputs.cost_usd, attempts.latency_ms, trials.reused, trials.id, samples.id, outputs.id,
+  attempts.id, samples.request_id
 from trials
-join templates on templates.id = trials.template_id
-join cases on cases.id = trials.case_id
 join samples on samples.id = trials.sample_id
 left join outputs on outputs.id = coalesce(trials.output_id, samples.output_id)
 left join attempts on attempts.id = coalesce(outputs.attempt_id,
   (select max(attempt_id) from attempt_samples where attempt_samples.sample_id = samples.id))
 where trials.run_id = ? order by trials.position
 """
+_READ = (
+    *("position", "template_id", "case_id", "params", "case", "repeat", "output", "finish_reason", "flags", "status"),
+    *("error", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "total_tokens", "cost_usd"),
+    *("latency_ms", "reused", "trial_id", "sample_id", "output_id", "attempt_id", "request_id"),
+)
+_TEMPLATES = """
+select id, name, version from templates where id in (select template_id from trials where run_id = ?)
+"""
+_CASES = "select id, inputs from cases where id in (select case_id from trials where run_id = ?)"
 
 
 def trial_frame(store: Store, run: RunRow) -> pd.DataFrame:
-    """Return one row a trial in plan order, with the columns that `COLUMNS` declares."""
+    """Return one row a trial in plan order, with the columns that `COLUMNS` declares.
+
+    It is put together column by column: of 100,000 trials, rows as objects would take most of the time and memory.
+    """
     import pandas as pd  # noqa: PLC0415 - see runs_frame
 
-    rows = store.read(_FRAME, (run.id,))
-    table = pd.DataFrame([tuple(row) for row in rows], columns=rows[0].keys() if rows else [])
-    if table.empty:
+    read = _trial_columns(store, run)
+    if not read["position"]:
         return pd.DataFrame(columns=[name for name in COLUMNS if name != "..."])
-    middle = _case_columns(table.pop("inputs"), run) | _varying_columns(table.pop("params"), run)
+    named = {row[0]: (row[1], row[2]) for row in store.read(_TEMPLATES, (run.id,))}
+    read["template"], read["version"] = map(list, zip(*(named[key] for key in read["template_id"]), strict=True))
+    middle = _case_columns(store, read["case_id"], run) | _varying_columns(read["params"], run)
     at = list(COLUMNS).index("...")
-    left, right = table[list(COLUMNS)[:at]], table[list(COLUMNS)[at + 1 :]]
-    return _typed(pd.concat([left, pd.DataFrame(middle, index=table.index), right], axis=1))
+    left, right = list(COLUMNS)[:at], list(COLUMNS)[at + 1 :]
+    columns = {name: read[name] for name in left} | middle | {name: read[name] for name in right}
+    return pd.DataFrame({name: _typed(column, _DTYPES.get(name)) for name, column in columns.items()})
 
 
-def _case_columns(inputs: Iterable[str], run: RunRow) -> dict[str, list[Any]]:
-    parsed: dict[str, dict[str, Any]] = {}
-    cases = [parsed[text] if text in parsed else parsed.setdefault(text, _inputs(text)) for text in inputs]
+def _trial_columns(store: Store, run: RunRow) -> dict[str, list[Any]]:
+    """Read the trials of a run as columns; equal texts are one object."""
+    cells = {compact(cell): cell for cell in run.plan["cells"]}
+    shared: dict[str, Callable[[Any], Any]] = {
+        "params": cache(lambda text: cells[text] if text in cells else json.loads(text)),
+        "flags": cache(lambda text: ", ".join(json.loads(text)) if text else ""),
+        "status": cache(lambda state: _STATUS.get(state, state)),
+        **dict.fromkeys(("finish_reason", "error"), cache(lambda text: text)),
+    }
+    read: dict[str, list[Any]] = {name: [] for name in _READ}
+    for rows in store.batches(_FRAME, (run.id,)):
+        for name, values in zip(_READ, zip(*rows, strict=True), strict=True):
+            read[name] += map(shared[name], values) if name in shared else values
+    return read
+
+
+def _case_columns(store: Store, case_ids: Iterable[int], run: RunRow) -> dict[str, list[Any]]:
+    parsed = {row[0]: _inputs(row[1]) for row in store.read(_CASES, (run.id,))}
+    cases = [parsed[key] for key in case_ids]
     names = _column_names(run.plan["columns"], "case", taken={*COLUMNS, *_swept_names(run), *_all_names(run)})
     return {column: [case.get(name) for case in cases] for name, column in names.items()}
 
@@ -200,9 +230,7 @@ def _inputs(text: str) -> dict[str, Any]:
     return {name: _holdable(value) for name, value in json.loads(text).items()}
 
 
-def _varying_columns(params: Iterable[str], run: RunRow) -> dict[str, list[Any]]:
-    parsed = {compact(cell): cell for cell in run.plan["cells"]}
-    cells = [parsed[text] if text in parsed else json.loads(text) for text in params]
+def _varying_columns(cells: Sequence[Mapping[str, Any]], run: RunRow) -> dict[str, list[Any]]:
     names = _column_names(varying(run.plan["cells"]), "param", taken=set(COLUMNS))
     return {column: [_groupable(cell.get(name)) for cell in cells] for name, column in names.items()}
 
@@ -248,11 +276,11 @@ def _holdable(value: Any) -> Any:
     return value
 
 
-def _typed(table: pd.DataFrame) -> pd.DataFrame:
-    table["status"] = table["status"].replace(_STATUS)
-    table["flags"] = [", ".join(json.loads(flags)) if isinstance(flags, str) else "" for flags in table["flags"]]
-    table["reused"] = table["reused"].astype(bool)
-    return table.astype(_DTYPES)
+def _typed(column: list[Any], dtype: str | None) -> Any:
+    """Return a column as pandas holds it; what is not declared is told by its values."""
+    import pandas as pd  # noqa: PLC0415 - see runs_frame
+
+    return column if dtype is None else pd.array(column, dtype=dtype)  # type: ignore[call-overload]  # stubs want a literal
 
 
 _PENDING = """

@@ -35,6 +35,7 @@ T = TypeVar("T")
 BUSY_TIMEOUT_MS = 60_000  # SQLite's busy handler is not fair: a writer was seen to starve past 10 s
 SQL_STEPS = 20_000_000  # virtual-machine steps (about 2 s) after which `lab.sql` gives up on a query
 CHECKED_BYTES = 128 << 20  # larger files are not checked for damage when they are opened (120 MB take 50 ms)
+READ_ROWS = 5_000  # in one batch: a few MB
 _WAL_FORMAT = 2  # byte 18 of a file that was left in WAL mode
 
 
@@ -76,6 +77,17 @@ class Store:
         """Return the rows of a query of ours."""
         with self._told("could not be read"):
             return self._reader().execute(sql, parameters).fetchall()
+
+    def batches(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield the rows of a large query of ours some at a time, all as of one moment.
+
+        Take them all: until then the log cannot be folded into the file.
+        """
+        with self._told("could not be read"), closing(self._reader().cursor()) as cursor:
+            cursor.row_factory = None
+            cursor.execute(sql, parameters)
+            while rows := cursor.fetchmany(READ_ROWS):
+                yield rows
 
     def write(self, operation: Operation[T]) -> Future[T]:
         """Queue an operation for the writer; its future is answered after the commit."""

@@ -99,6 +99,25 @@ def test_a_text_template_asks_the_completions_endpoint(connect):
     assert json.loads(reply.content)["choices"][0]["text"] == " a time"
 
 
+def test_what_leaves_is_what_the_client_itself_would_send(monkeypatch):
+    """Address and headers, those of the environment too, are the ones of `client.post`, for both endpoints."""
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Team: blue")
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-1")
+    told = [a_request(), requests.build([{"role": "text", "content": "Once"}], {"model": "m"}, identity="x")]
+    with Wire() as wire:
+        ours = HttpBackend(base_url=wire.base_url, api_key=KEY)
+        pool = openai.DefaultAioHttpClient()
+        with users_client(openai.AsyncOpenAI, base_url=wire.base_url, http_client=pool) as client:
+            for backend in (ours, HttpBackend(client=client)):
+                for request in told * 2:
+                    send(backend, request)
+        _loop.run(ours.aclose())
+    crossed = [(each.path, each.headers, each.body) for each in wire.crossed]
+    assert crossed[:4] == crossed[4:]
+    assert (crossed[0][1]["x-team"], crossed[0][1]["openai-organization"]) == ("blue", "org-1")
+    assert crossed[0][1]["authorization"] == f"Bearer {KEY}"
+
+
 # How it can break
 
 #: What the transports' errors mean: (kind, whether it may have been paid for). All others are no more than a protocol
@@ -391,6 +410,19 @@ def test_many_at_once_share_its_connections(fault_server, connect):
 
     assert _loop.run(hundred()) == _loop.run(hundred()) == [200] * 100
     assert len({entry["conn"] for entry in fault_server.ledger()}) <= 100
+
+
+def test_more_than_a_hundred_can_be_in_flight(fault_server, connect):
+    """No pool of connections holds back what the user's concurrency lets go."""
+    fault_server.set(latency_ms=1000)
+    backend = connect(fault_server.base_url)
+
+    async def many():
+        sends = (backend.send(a_request(), client_request_id=f"p{n}", timeout_s=20.0) for n in range(150))
+        return [reply.status for reply in await asyncio.gather(*sends)]
+
+    assert _loop.run(many()) == [200] * 150
+    assert fault_server.stats()["peak_in_flight"] == 150
 
 
 def test_gzip_is_undone_before_anything_is_stored():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptlab import requests
-from promptlab._json import utf8
+from promptlab._json import compact, digest, utf8
 from promptlab.requests import UNKEYED, Request
 from strategies import any_text, json_values
 
@@ -61,8 +61,19 @@ def test_the_text_is_what_a_reader_calls_the_prompt():
 def test_any_prompt_can_be_sent_and_stored(text, params):
     """The bytes are UTF-8 of the very body, and the text for search is one that SQLite can hold."""
     request = requests.build([{"role": "user", "content": text}], {**params, "model": "m"}, identity="x")
-    assert json.loads(request.content) == {"model": "m", "messages": [{"role": "user", "content": text}], **params}
+    body = {"model": "m", "messages": [{"role": "user", "content": text}], **params}
+    assert json.loads(request.content) == json.loads(json.dumps(body))  # which joins two halves of one character
     assert request.text == utf8(text)
+
+
+@given(any_text, st.dictionaries(any_text.map("extra {}".format), json_values, max_size=3), st.booleans())
+def test_a_request_joined_from_parts_is_the_one_written_whole(text, params, is_text):
+    """Prompt and settings are written as JSON apart, once each; body and key are those of the whole."""
+    messages = [{"role": "text" if is_text else "user", "content": text}]
+    request = requests.build(messages, {**params, "model": "m"}, identity="x")
+    body = {"model": "m", **({"prompt": text} if is_text else {"messages": messages}), **params}
+    assert request.body == compact(body)
+    assert request.sample_key == digest({"backend": "x", "endpoint": request.endpoint, "body": body})
 
 
 # The key of a request
