@@ -11,7 +11,7 @@ TO_RUN := $(VENV)/.ready-to-run
 TO_DEVELOP := $(VENV)/.ready-to-develop
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test check notebooks record bench clean
+.PHONY: help demo lab test check soak notebooks record bench clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -31,6 +31,9 @@ check: $(TO_DEVELOP) ## Lint, format and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+soak: $(TO_DEVELOP) ## The tests that take minutes each, which `make test` skips
+	PROMPTLAB_SOAK=1 $(BIN)/pytest -m soak tests
 
 notebooks: $(TO_DEVELOP) ## Run every notebook, and compare its outputs with those in the file
 	env -u OPENAI_API_KEY -u OPENAI_BASE_URL $(BIN)/pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg notebooks

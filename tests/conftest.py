@@ -1,6 +1,7 @@
 """What tests share: a server that fails on purpose, a browser, and JupyterLab in it.
 
 The browser fixtures skip by name where there is no Chromium, and fail with PROMPTLAB_REQUIRE_BROWSER=1 (as CI sets).
+Tests marked `soak` take minutes, and are skipped unless PROMPTLAB_SOAK=1 (as `make soak` sets).
 """
 
 import os
@@ -54,8 +55,10 @@ def pytest_configure():
 
 
 def pytest_collection_modifyitems(items):
-    """Mark the tests that use the browser, and run them last: while it is open, asyncio.run fails in this thread."""
+    """Skip what takes minutes, and run the browser last: while it is open, asyncio.run fails in this thread."""
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
+        if item.get_closest_marker("soak") and os.environ.get("PROMPTLAB_SOAK") != "1":
+            item.add_marker(pytest.mark.skip(reason="takes minutes; run it with `make soak`"))
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
