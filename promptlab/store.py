@@ -11,6 +11,7 @@ would drop SQLite's POSIX locks on it, and with them another process's respect f
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import random
 import sqlite3
@@ -34,6 +35,7 @@ T = TypeVar("T")
 BUSY_TIMEOUT_MS = 60_000  # SQLite's busy handler is not fair: a writer was seen to starve past 10 s
 SQL_STEPS = 20_000_000  # virtual-machine steps (about 2 s) after which `lab.sql` gives up on a query
 CHECKED_BYTES = 128 << 20  # larger files are not checked for damage when they are opened (120 MB take 50 ms)
+_SECOND_LIBRARY = "pysqlite3"  # sqlite-utils imports it in place of sqlite3 wherever it is installed
 _WAL_FORMAT = 2  # byte 18 of a file that was left in WAL mode
 
 
@@ -63,6 +65,7 @@ class Store:
         self._shadow: tempfile.TemporaryDirectory[str] | None = None
         self._writer = Writer(self._connect_writer, path=self.path, when_idle=_index_some)
         _make(self.path, create=create)
+        _warn_of_second_library(self.path)
         self.read_only_because = self._checked()
 
     @property
@@ -275,6 +278,21 @@ def _switched(connection: sqlite3.Connection) -> str:
             time.sleep(random.uniform(0.005, 0.05))  # noqa: S311 - so that two do not meet again
 
 
+def _warn_of_second_library(path: Path) -> None:
+    """Warn where a file may be opened through two SQLite libraries: the one that closes drops the other's locks.
+
+    Measured: another process then writes into our open transaction, and its committed row vanishes.
+    """
+    library = second_library()
+    if library:
+        warnings.warn(
+            f"{library} is installed, and sqlite-utils takes it in place of Python's own SQLite: opening a file with"
+            f" both in one process drops their locks on it; uninstall it, or open {path} with promptlab alone",
+            StoreWarning,
+            stacklevel=3,
+        )
+
+
 def _make(path: Path, *, create: bool) -> bool:
     """Make an empty file that only its owner can read, unless it is there; return whether it was made."""
     try:
@@ -337,6 +355,11 @@ def sqlite_facts() -> SqliteFacts:
     with closing(sqlite3.connect(":memory:")) as connection:
         options = {row[0] for row in connection.execute("pragma compile_options")}
     return SqliteFacts(sqlite3.sqlite_version, "ENABLE_FTS5" in options)
+
+
+def second_library() -> str | None:
+    """Return the name of a second SQLite library that sqlite-utils would take without a word, if one is installed."""
+    return _SECOND_LIBRARY if importlib.util.find_spec(_SECOND_LIBRARY) else None
 
 
 # Queries of a user

@@ -74,24 +74,6 @@ def test_the_same_plan_under_the_same_name_is_the_same_run(lab_of):
     assert (first.id, second.id, lab.last_run, len(asked(lab))) == (1, 1, second, 3)
 
 
-@pytest.mark.parametrize("copied", [pytest.param(True, id="shared-copy"), pytest.param(False, id="own-file")])
-def test_running_a_finished_plan_again_leaves_the_file_byte_for_byte(lab_of, path, copied):
-    """Looking at a finished study changes nothing, and nothing appears beside the file."""
-    lab = lab_of(question)
-    outputs = finished(lab, plan_of(lab, 3)).outputs
-    lab.close()
-    shared = lab.store.copy_to(path.with_name("shared.db")) if copied else path
-    before, names = sha256(shared), {each.name for each in path.parent.iterdir()}
-    with Lab(shared, backend=ScriptedBackend()) as again:
-        run = finished(again, plan_of(again, 3))
-        appeared = {each.name for each in path.parent.iterdir()} - names
-        found = (run.outputs, len(run.frame()), again.backend.requests)
-    assert (found, sha256(shared)) == ((outputs, 3, []), before)
-    assert {each.name for each in path.parent.iterdir()} == names
-    if copied:
-        assert appeared == set()
-
-
 READ_AGAIN = """
 import os, sys
 sys.path.insert(0, ".")
