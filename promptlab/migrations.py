@@ -6,6 +6,7 @@ durations are in milliseconds or seconds as the name says; money is USD. NULL is
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -191,6 +192,12 @@ join requests on requests.id = samples.request_id
 left join outputs on outputs.id = coalesce(trials.output_id, samples.output_id)
 left join attempts on attempts.id = outputs.attempt_id;
 """
+
+
+#: The names that have to be tables in a file of ours, those of the search index and of sqlite-utils among them.
+TABLES = frozenset(
+    re.findall(r"create (?:virtual )?table (\w+)", _RUNS + _SAMPLES + _ATTEMPTS + _JUDGEMENTS + _SEARCH)
+) | {"_sqlite_migrations"}
 
 
 def migrate(connection: sqlite3.Connection, *, before: Callable[[int], None] | None = None) -> None:
