@@ -194,10 +194,15 @@ left join attempts on attempts.id = outputs.attempt_id;
 """
 
 
-#: The names that have to be tables in a file of ours, those of the search index and of sqlite-utils among them.
+_INDEXES = ("outputs_fts", "requests_fts")
+#: The names that have to be tables in a file of ours: its own, those that FTS5 makes, and that of sqlite-utils.
 TABLES = frozenset(
-    re.findall(r"create (?:virtual )?table (\w+)", _RUNS + _SAMPLES + _ATTEMPTS + _JUDGEMENTS + _SEARCH)
-) | {"_sqlite_migrations"}
+    [
+        *re.findall(r"create (?:virtual )?table (\w+)", _RUNS + _SAMPLES + _ATTEMPTS + _JUDGEMENTS + _SEARCH),
+        *(f"{index}_{part}" for index in _INDEXES for part in ("config", "content", "data", "docsize", "idx")),
+        "_sqlite_migrations",
+    ]
+)
 
 
 def migrate(connection: sqlite3.Connection, *, before: Callable[[int], None] | None = None) -> None:
