@@ -18,7 +18,7 @@ from promptlab.backends import gguf, server
 from promptlab.backends.http import HttpBackend
 from promptlab.errors import PromptlabError
 from promptlab.lab import environment
-from promptlab.store import sqlite_facts
+from promptlab.store import second_library, sqlite_facts
 
 #: good: as it should be. note: works without it. bad: something asked for does not work.
 Mark = Literal["good", "note", "bad"]
@@ -54,7 +54,7 @@ def findings(*, timeout_s: float = 5.0) -> Iterator[Finding]:
         f"{__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}",
     )
     yield from _packages()
-    yield _sqlite()
+    yield from _sqlite()
     yield from _endpoint(timeout_s)
     yield from _local_model()
 
@@ -72,10 +72,13 @@ def _packages() -> Iterator[Finding]:
         yield Finding(f"extra {extra}", "good" if version else "note", f"{name} {version}" if version else advice)
 
 
-def _sqlite() -> Finding:
+def _sqlite() -> Iterator[Finding]:
     facts = sqlite_facts()
     text = f"SQLite {facts.version}, full-text search {'there' if facts.has_fts5 else 'missing'}"
-    return Finding("store", "good" if facts.has_fts5 else "bad", text)
+    yield Finding("store", "good" if facts.has_fts5 else "bad", text)
+    if library := second_library():
+        advice = f"{library} is installed: uninstall it, or never open a file of promptlab with sqlite-utils"
+        yield Finding("second SQLite", "bad", advice)
 
 
 def _endpoint(timeout_s: float) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ durations are in milliseconds or seconds as the name says; money is USD. NULL is
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -191,6 +192,17 @@ join requests on requests.id = samples.request_id
 left join outputs on outputs.id = coalesce(trials.output_id, samples.output_id)
 left join attempts on attempts.id = outputs.attempt_id;
 """
+
+
+_INDEXES = ("outputs_fts", "requests_fts")
+#: The names that have to be tables in a file of ours: its own, those that FTS5 makes, and that of sqlite-utils.
+TABLES = frozenset(
+    [
+        *re.findall(r"create (?:virtual )?table (\w+)", _RUNS + _SAMPLES + _ATTEMPTS + _JUDGEMENTS + _SEARCH),
+        *(f"{index}_{part}" for index in _INDEXES for part in ("config", "content", "data", "docsize", "idx")),
+        "_sqlite_migrations",
+    ]
+)
 
 
 def migrate(connection: sqlite3.Connection, *, before: Callable[[int], None] | None = None) -> None:

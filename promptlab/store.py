@@ -12,6 +12,7 @@ would drop SQLite's POSIX locks on it, and with them another process's respect f
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import random
 import sqlite3
@@ -27,15 +28,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from promptlab.errors import PromptlabWarning, ReadOnlyError, StoreError
-from promptlab.migrations import APPLICATION_ID, SCHEMA_VERSION, marks, migrate
+from promptlab.migrations import APPLICATION_ID, SCHEMA_VERSION, TABLES, marks, migrate
 from promptlab.writer import Operation, Writer, is_busy
 
 T = TypeVar("T")
 
 BUSY_TIMEOUT_MS = 60_000  # SQLite's busy handler is not fair: a writer was seen to starve past 10 s
 SQL_STEPS = 20_000_000  # virtual-machine steps (about 2 s) after which `lab.sql` gives up on a query
+SQL_S = 10.0  # the same by the clock, where each step is slow (sorting random blobs filled a disk before)
+SQL_BYTES = 64 << 20  # the largest value that a query may make
 CHECKED_BYTES = 128 << 20  # larger files are not checked for damage when they are opened (120 MB take 50 ms)
 READ_ROWS = 5_000  # in one batch: a few MB
+_SECOND_LIBRARY = "pysqlite3"  # sqlite-utils imports it in place of sqlite3 wherever it is installed
 _WAL_FORMAT = 2  # byte 18 of a file that was left in WAL mode
 
 
@@ -66,6 +70,7 @@ class Store:
         self.unwritten: list[dict[str, Any]] = []  # answers that no disk took; see unwritten.py
         self._writer = Writer(self._connect_writer, path=self.path, when_idle=_index_some)
         _make(self.path, create=create)
+        _warn_of_second_library(self.path)
         self.read_only_because = self._checked()
 
     @property
@@ -105,10 +110,10 @@ class Store:
             connection = self._open_read(self._readable_path())
         with closing(connection):
             connection.set_authorizer(_authorised)
-            connection.set_progress_handler(lambda: 1, SQL_STEPS)
             try:
-                cursor = connection.execute(sql, parameters)
-                return [column[0] for column in cursor.description or ()], cursor.fetchall()
+                with _bounded(connection):
+                    cursor = connection.execute(sql, parameters)
+                    return [column[0] for column in cursor.description or ()], cursor.fetchall()
             except (sqlite3.Error, sqlite3.Warning) as exc:
                 raise StoreError(_query_advice(exc)) from exc
 
@@ -148,6 +153,7 @@ class Store:
         """Bring the file up to date where that can be; return why it cannot be written, or None."""
         with self._told("could not be opened"), closing(self._open_read(self.path)) as connection:
             application, version = _marks_of_ours(connection, self.path)
+            triggers = _triggers(connection)
         self._schema = version
         if version > SCHEMA_VERSION:
             return (
@@ -159,6 +165,11 @@ class Store:
                 msg = f"{self.path} is empty and cannot be written here; name another file"
                 raise StoreError(msg)
             return f"{self.path} cannot be written here; copy it to a folder of yours to add to it"
+        if triggers:
+            return (
+                f"{self.path} holds triggers that promptlab did not make ({', '.join(triggers)}), which would run with"
+                " what is written; it is read only until they are dropped"
+            )
         if version < SCHEMA_VERSION:
             with self._told(f"could not be brought to schema {SCHEMA_VERSION}"):
                 self._migrate()
@@ -221,6 +232,8 @@ class Store:
         _make(copy, create=True)
         self._copy(self.path, copy)
         with closing(self._open(copy, "rw")) as connection:
+            for name in _triggers(connection):
+                connection.execute(f"drop trigger {_quoted(name)}")
             migrate(connection)
         return folder
 
@@ -297,6 +310,21 @@ def _switched(connection: sqlite3.Connection) -> str:
             time.sleep(random.uniform(0.005, 0.05))  # noqa: S311 - so that two do not meet again
 
 
+def _warn_of_second_library(path: Path) -> None:
+    """Warn where a file may be opened through two SQLite libraries: the one that closes drops the other's locks.
+
+    Measured: another process then writes into our open transaction, and its committed row vanishes.
+    """
+    library = second_library()
+    if library:
+        warnings.warn(
+            f"{library} is installed, and sqlite-utils takes it in place of Python's own SQLite: opening a file with"
+            f" both in one process drops their locks on it; uninstall it, or open {path} with promptlab alone",
+            StoreWarning,
+            stacklevel=3,
+        )
+
+
 def _make(path: Path, *, create: bool) -> bool:
     """Make an empty file that only its owner can read, unless it is there; return whether it was made."""
     try:
@@ -338,12 +366,32 @@ def _marks_of_ours(connection: sqlite3.Connection, path: Path) -> tuple[int, int
     if application != APPLICATION_ID and not (is_empty and application == version == 0):
         msg = f"{path} is another program's SQLite file; name another one"
         raise StoreError(msg)
+    if views := _views_for_tables(connection):
+        msg = f"{path} is not what it says: {', '.join(views)} should be tables, and are views; name another file"
+        raise StoreError(msg)
     if path.stat().st_size <= CHECKED_BYTES:
         damage = connection.execute("pragma quick_check(1)").fetchone()[0]
         if damage != "ok":
             msg = f"{path} is damaged ({' '.join(damage.split())}); copy it, then try `sqlite3 FILE .recover`"
             raise StoreError(msg)
     return application, version
+
+
+def _views_for_tables(connection: sqlite3.Connection) -> list[str]:
+    """Return the tables of ours that are views: reading one could take for ever."""
+    views = connection.execute("select name from sqlite_master where type = 'view' order by name")
+    return [name for (name,) in views if name.lower() in TABLES]
+
+
+def _triggers(connection: sqlite3.Connection) -> list[str]:
+    """Return the triggers of a file; promptlab makes none, since one would run with whatever is written."""
+    return [
+        name for (name,) in connection.execute("select name from sqlite_master where type = 'trigger' order by name")
+    ]
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,6 +407,11 @@ def sqlite_facts() -> SqliteFacts:
     with closing(sqlite3.connect(":memory:")) as connection:
         options = {row[0] for row in connection.execute("pragma compile_options")}
     return SqliteFacts(sqlite3.sqlite_version, "ENABLE_FTS5" in options)
+
+
+def second_library() -> str | None:
+    """Return the name of a second SQLite library that sqlite-utils would take without a word, if one is installed."""
+    return _SECOND_LIBRARY if importlib.util.find_spec(_SECOND_LIBRARY) else None
 
 
 # Queries of a user
@@ -377,6 +430,21 @@ def _authorised(action: int, first: str | None, second: str | None, *_: str | No
     ):  # said when a virtual table such as the index opens;
         return sqlite3.SQLITE_OK  # the table itself can be written by nobody
     return sqlite3.SQLITE_OK if action in _ALLOWED else sqlite3.SQLITE_DENY
+
+
+@contextmanager
+def _bounded(connection: sqlite3.Connection) -> Iterator[None]:
+    """End a query that takes too long, or makes values that are too large."""
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, SQL_BYTES)
+    connection.set_progress_handler(lambda: 1, SQL_STEPS)
+    timer = threading.Timer(SQL_S, connection.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 def _error_name(exc: Exception) -> str:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -26,10 +26,10 @@ def run_python(code: str, *arguments: object, as_anybody: bool = False, timeout_
     return done.stdout
 
 
-def start_python(code: str, *arguments: object) -> subprocess.Popen[str]:
+def start_python(code: str, *arguments: object, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     """Start code in a process of its own, its output and its errors as pipes."""
     return subprocess.Popen(
-        _command(code, arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=HERE
+        _command(code, arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=HERE, env=env
     )
 
 

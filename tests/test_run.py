@@ -2,18 +2,16 @@
 
 import asyncio
 import hashlib
-import signal
 import threading
 from contextlib import closing
 
 import pytest
 
-from processes import run_python, start_python, wait_until
+from processes import run_python, wait_until
 from promptlab import Lab, ParameterGrid, PromptTemplate, RetryPolicy, RunError
 from promptlab.store import Store
 from promptlab.testing import ScriptedBackend, SendError, error_reply
 from studies import ASK, cases, plan_of
-from wire import Wire
 
 KEY = "sk-test-1234567890"
 
@@ -67,24 +65,6 @@ def test_the_same_plan_under_the_same_name_is_the_same_run(lab_of):
     lab = lab_of()
     first, second = finished(lab, plan_of(lab, 3)), finished(lab, plan_of(lab, 3))
     assert (first.id, second.id, lab.last_run, len(asked(lab))) == (1, 1, second, 3)
-
-
-@pytest.mark.parametrize("copied", [pytest.param(True, id="shared-copy"), pytest.param(False, id="own-file")])
-def test_running_a_finished_plan_again_leaves_the_file_byte_for_byte(lab_of, path, copied):
-    """Looking at a finished study changes nothing, and nothing appears beside the file."""
-    lab = lab_of(question)
-    outputs = finished(lab, plan_of(lab, 3)).outputs
-    lab.close()
-    shared = lab.store.copy_to(path.with_name("shared.db")) if copied else path
-    before, names = sha256(shared), {each.name for each in path.parent.iterdir()}
-    with Lab(shared, backend=ScriptedBackend()) as again:
-        run = finished(again, plan_of(again, 3))
-        appeared = {each.name for each in path.parent.iterdir()} - names
-        found = (run.outputs, len(run.frame()), again.backend.requests)
-    assert (found, sha256(shared)) == ((outputs, 3, []), before)
-    assert {each.name for each in path.parent.iterdir()} == names
-    if copied:
-        assert appeared == set()
 
 
 READ_AGAIN = """
@@ -325,31 +305,6 @@ def test_a_registration_that_was_cut_off_is_completed(lab_of):
 
 # Two processes
 
-BOTH = """
-import sys
-sys.path.insert(0, ".")
-from studies import plan_of
-from promptlab import Lab
-with Lab(sys.argv[1], base_url=sys.argv[2], api_key="sk-test-1234567890") as lab:
-    run = lab.run(plan_of(lab, 100, repeats=2), progress=False, concurrency=8)
-    print(run.id, run.status, run.frame()["status"].eq("ok").sum())
-"""
-
-
-@pytest.mark.slow
-def test_two_processes_pay_once_for_one_plan(path, fault_server):
-    """On one file, with the same plan at the same time, each request is served once, and both see every answer."""
-    fault_server.set(latency_ms=10)
-    processes = [start_python(BOTH, path, fault_server.base_url) for _ in range(2)]
-    ends = [process.communicate(timeout=120) for process in processes]
-    assert ends == [("1 done 200\n", "")] * 2
-    stats = fault_server.stats()
-    assert (stats["requests"], stats["billed"]) == (200, 200)
-    with closing(Store(path)) as store:
-        assert store.read("select count(*) from runs")[0][0] == 1
-        assert store.read("pragma integrity_check")[0][0] == "ok"
-
-
 # Stopping
 
 
@@ -479,76 +434,6 @@ def test_a_failure_that_passed_raises_nothing(lab_of):
     answers = iter([error_reply(500, "ouch"), "yes", "yes"])
     lab = lab_of(lambda _: next(answers))
     assert finished(lab, plan_of(lab, 2), on_error="stop", concurrency=1).status == "done"
-
-
-INTERRUPTED = """
-import sys, threading
-sys.path.insert(0, ".")
-from studies import plan_of
-from promptlab import Lab
-with Lab(sys.argv[1], base_url=sys.argv[2], api_key="sk-test-1234567890") as lab:
-    try:
-        lab.run(plan_of(lab, 40), concurrency=4)
-    except KeyboardInterrupt:
-        run = lab.last_run
-        print("interrupted", run.status, run.usage.attempts, run.usage.unknown, flush=True)
-        counts = run.frame()["status"].value_counts()
-        print(counts.get("ok", 0), counts.get("todo", 0))
-"""
-
-
-@pytest.fixture
-def slow_wire():
-    """A server that answers when it is let go, and says who waits."""
-    waiting, goes_on = [], threading.Event()
-
-    def script(body):
-        waiting.append(question(body))
-        goes_on.wait()
-        return "yes"
-
-    with Wire(script) as wire:
-        wire.waiting, wire.goes_on = waiting, goes_on
-        yield wire
-        goes_on.set()
-
-
-def read_until(process, text):
-    """Read what a process says on stderr until it has said this."""
-    said = ""
-    while text not in said:
-        said += process.stderr.read(1) or pytest.fail(f"it ended without saying {text!r}: {said}")
-
-
-def interrupted(process, wire):
-    """Interrupt a sweep that has four requests in flight and has drawn its bar; return when it says that it stops."""
-    read_until(process, "0/40")
-    wait_until(lambda: len(wire.waiting) == 4, "four requests in flight")
-    process.send_signal(signal.SIGINT)
-    read_until(process, "stopping: 4 requests in flight, interrupt again to drop them")
-
-
-@pytest.mark.slow
-def test_an_interrupt_awaits_what_is_in_flight_and_is_raised_again(path, slow_wire):
-    """One Ctrl-C: what was sent is answered and logged, nothing new leaves, and the cell is interrupted."""
-    with start_python(INTERRUPTED, path, slow_wire.base_url) as process:
-        interrupted(process, slow_wire)
-        slow_wire.goes_on.set()
-        said, _ = process.communicate(timeout=60)
-    assert said == "interrupted stopped 4 0\n4 36\n"
-    with Lab(path, base_url=slow_wire.base_url, api_key=KEY) as lab:
-        run = finished(lab, plan_of(lab, 40))
-    assert (run.id, run.status, len(slow_wire.crossed)) == (1, "done", 40)
-
-
-@pytest.mark.slow
-def test_a_second_interrupt_drops_what_is_in_flight(path, slow_wire):
-    """Two Ctrl-C: nothing is waited for, and what was in flight is unknown, since it may be billed."""
-    with start_python(INTERRUPTED, path, slow_wire.base_url) as process:
-        interrupted(process, slow_wire)
-        process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=60)
-    assert said == "interrupted stopped 4 4\n0 40\n"
 
 
 def test_a_second_interrupt_counts_however_early_it_comes(lab_of, gate):

@@ -4,14 +4,13 @@ import hashlib
 import os
 import sqlite3
 import threading
-import warnings
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from processes import run_python, start_python, wait_until
+from processes import run_python, wait_until
 from promptlab.errors import ReadOnlyError, StoreError
 from promptlab.migrations import APPLICATION_ID, SCHEMA_VERSION
 from promptlab.store import Store, StoreWarning, use_wal
@@ -402,7 +401,7 @@ def test_a_read_only_file_of_an_older_schema_is_read_through_a_copy(tmp_path):
     assert (said[0], said[2], sha256(path)) == ("[] [(1,)] True", "['lab.db']", before)
 
 
-# Threads, forks, several processes
+# Threads, and files that cannot grow
 
 
 def test_each_thread_reads_on_a_connection_of_its_own(store):
@@ -422,49 +421,6 @@ def test_it_can_be_used_again_after_close(store):
     store.close()
     add(store, "b")
     assert keys(store) == ["a", "b"]
-
-
-def test_a_forked_child_has_to_open_it_anew(store):
-    """SQLite forbids a connection to be carried over a fork, so both directions are refused in the child."""
-    add(store, "a")
-    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # forking beside threads, 3.12 on
-        child = os.fork()
-    if child == 0:
-        os._exit(_refusals(store))
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
-
-
-def _refusals(store):
-    """Return how often the store refuses to work in this process."""
-    refused = 0
-    for attempt in (lambda: keys(store), lambda: add(store, "b")):
-        try:
-            attempt()
-        except StoreError as exc:
-            refused += "open the lab anew in the child" in str(exc)
-    return refused
-
-
-CREATE = """
-import sys
-from functools import partial
-from promptlab.store import Store
-store = Store(sys.argv[1])
-insert = "insert into cases (key, inputs) values (?, '{}')"
-for number in range(25):
-    store.write(lambda connection: connection.execute(insert, (f"{sys.argv[2]}/{number}",))).result()
-store.close()
-"""
-
-
-@pytest.mark.slow
-def test_four_processes_can_make_one_file_at_once(path):
-    """Whoever comes first makes the file; nobody fails, and every row is there."""
-    processes = [start_python(CREATE, path, worker) for worker in range(4)]
-    errors = [process.communicate(timeout=60)[1] for process in processes]
-    with closing(Store(path)) as store:
-        assert (errors, len(keys(store))) == ([""] * 4, 100)
-        assert store.read("pragma integrity_check")[0][0] == "ok"
 
 
 FULL = """

@@ -10,7 +10,6 @@ from functools import partial
 
 import pytest
 
-from processes import run_python
 from promptlab.errors import StoreError
 from promptlab.writer import Writer
 
@@ -285,70 +284,6 @@ def test_idle_work_that_fails_hurts_nobody(path):
     writer.submit(add("b")).result()
     writer.close()
     assert rows(path) == ["a", "b"]
-
-
-def test_the_log_does_not_grow_without_bound(writer, path):
-    """However much is written, the log is folded before it passes its bound by more than one batch."""
-    log = path.with_name("notes.db-wal")
-    sizes = []
-    for number in range(60):
-        writer.submit(add(f"{number}" + "x" * 1_000_000)).result()
-        sizes.append(log.stat().st_size)
-    assert max(sizes) < (32 << 20) + 3_000_000
-
-
-# SIGALRM comes every 1.4 ms, and interrupts only where the loop can hear it, every 5 ms at most. One that is swallowed
-# (in a finalizer, say) is followed by another, and one that meets the handler of the last is heard as well.
-STORM = """
-import signal, sys, time
-sys.path.insert(0, ".")
-from pathlib import Path
-from test_writer import add, open_
-from promptlab.writer import Writer
-
-path, heard, acknowledged = Path(sys.argv[1]), 0, []
-storm = {"is_on": False, "last_s": 0.0}
-
-def interrupt(*_):
-    if storm["is_on"] and time.monotonic() - storm["last_s"] > 0.005:
-        storm["last_s"] = time.monotonic()
-        raise KeyboardInterrupt
-
-def work(writer):
-    storm["is_on"] = True
-    while True:
-        text = f"{heard}/{len(acknowledged)}"
-        writer.submit(add(text)).result()
-        acknowledged.append(text)
-
-writer = Writer(lambda: open_(path), path=path)
-signal.signal(signal.SIGALRM, interrupt)
-signal.setitimer(signal.ITIMER_REAL, 0.001, 0.0014)
-while heard < 200:
-    try:
-        try:
-            work(writer)
-        except KeyboardInterrupt:
-            storm["is_on"] = False
-    except KeyboardInterrupt:
-        storm["is_on"] = False
-    heard += 1
-signal.setitimer(signal.ITIMER_REAL, 0)
-writer.submit(add("the last one")).result(timeout=10)
-other = open_(path, timeout=0)
-other.execute("begin immediate")
-found = {row[0] for row in other.execute("select text from notes")}
-print(set(acknowledged) - found, "the last one" in found, len(acknowledged) > 200)
-other.execute("rollback")
-writer.close()
-"""
-
-
-def test_a_storm_of_interrupts_loses_nothing_and_leaves_no_transaction_open(path, monkeypatch):
-    """After 200 KeyboardInterrupts at any moment in the main thread all acknowledged rows are there."""
-    for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
-        monkeypatch.delenv(name, raising=False)  # an interrupt that meets coverage's own lock leaves it locked
-    assert run_python(STORM, path) == "set() True True\n"
 
 
 def test_two_threads_on_one_queue_both_end(writer, path):
