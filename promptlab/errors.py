@@ -31,6 +31,10 @@ class PromptlabWarning(UserWarning):
     """The base of every warning that promptlab gives."""
 
 
+class StoreWarning(PromptlabWarning):
+    """The SQLite file works, but not as it should."""
+
+
 class _ProblemsError(PromptlabError):
     """An error that lists every problem at once.
 

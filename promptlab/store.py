@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from promptlab.errors import PromptlabWarning, ReadOnlyError, StoreError
+from promptlab.errors import ReadOnlyError, StoreError, StoreWarning
 from promptlab.migrations import APPLICATION_ID, SCHEMA_VERSION, TABLES, marks, migrate
 from promptlab.writer import Operation, Writer, is_busy
 
@@ -41,10 +41,6 @@ CHECKED_BYTES = 128 << 20  # larger files are not checked for damage when they a
 READ_ROWS = 5_000  # in one batch: a few MB
 _SECOND_LIBRARY = "pysqlite3"  # sqlite-utils imports it in place of sqlite3 wherever it is installed
 _WAL_FORMAT = 2  # byte 18 of a file that was left in WAL mode
-
-
-class StoreWarning(PromptlabWarning):
-    """The file works, but not as it should."""
 
 
 class Store:

@@ -18,6 +18,7 @@ import queue
 import sqlite3
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import closing, suppress
@@ -25,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from promptlab.errors import StoreError
+from promptlab.errors import StoreError, StoreWarning
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
@@ -33,6 +34,7 @@ Operation = Callable[[sqlite3.Connection], T]
 BATCH = 512  # operations in one transaction; far more than ever wait at once
 IDLE_AFTER_S = 0.5  # the queue has been empty for so long: time for the search index, and to fold the log
 LOG_BYTES = 32 << 20  # the write-ahead log is folded into the file when it has grown by so much
+LONG_LOG_BYTES = 2 * LOG_BYTES  # a log that is longer cannot be folded: somebody is reading all the time
 BUSY_TRIES = 3  # each waits for the connection's busy_timeout
 
 
@@ -252,6 +254,7 @@ class _Session:
         self._is_settled = True  # nothing was written since the last idle time
         self._is_synced = True  # every commit is awaited to be on the disk
         self._fold_at = LOG_BYTES
+        self._is_told = False  # of a log that cannot be folded
         self._home = _place(path)
 
     def work(self) -> None:
@@ -346,6 +349,14 @@ class _Session:
             self._connection.execute("pragma wal_checkpoint(truncate)").fetchall()
         self._connection.execute(f"pragma busy_timeout = {patience_ms}")
         self._fold_at = self._log_bytes() + LOG_BYTES
+        if self._fold_at - LOG_BYTES > LONG_LOG_BYTES and not self._is_told:
+            self._is_told = True
+            warnings.warn(
+                f"{self._path}-wal has grown to {self._log_bytes() >> 20} MB, since some program goes on reading an old"
+                " state of the file; close what reads it (a cursor, a viewer, another kernel), and it is folded in",
+                StoreWarning,
+                stacklevel=2,
+            )
 
 
 def _attempted(connection: sqlite3.Connection, operation: Operation[T]) -> tuple[T | None, Exception | None]:
