@@ -18,6 +18,7 @@ from promptlab.attempts import Outcome, told
 from promptlab.prices import most_completion
 from promptlab.requests import Request
 from promptlab.retries import Refusal, Stop, refusal
+from promptlab.tokens import BYTES_PER_TOKEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,11 @@ class Job:
     def most_prompt(self) -> int:
         """The most tokens that the prompt can have: the bytes of the body, since no token is shorter than a byte."""
         return len(self.request.content)
+
+    @property
+    def likely_prompt(self) -> float:
+        """How many tokens the prompt has by its length, as a server estimates them before it counts."""
+        return self.most_prompt / BYTES_PER_TOKEN
 
     @property
     def most_completion(self) -> int:

@@ -358,7 +358,9 @@ def write_finish(connection: sqlite3.Connection, rows: Rows) -> None:
     """Write what `rows_of` returned; an attempt that has its answer already is left alone."""
     attempt = rows["attempt"]
     if not connection.execute(_FINISH_ATTEMPT, attempt).rowcount:
-        _check_known(connection, attempt)
+        if not knows(connection, rows):
+            msg = f"the file does not know attempt {attempt['client_request_id']}: it is not the one it was sent from"
+            raise StoreError(msg)
         return
     outputs = {row["sample_id"]: _inserted(connection.execute(_ADD_OUTPUT, row)) for row in rows["outputs"]}
     for settled in rows["samples"]:
@@ -369,16 +371,10 @@ def write_finish(connection: sqlite3.Connection, rows: Rows) -> None:
             connection.execute(_SHARE, {"sample_id": sample_id, "attempt_id": attempt["id"]})
 
 
-def _check_known(connection: sqlite3.Connection, attempt: Rows) -> None:
-    """Refuse an attempt of another file: one that was put in the place of the file it was sent from."""
-    known = connection.execute(
-        "select 1 from attempts where id = :id and client_request_id = :client_request_id", attempt
-    ).fetchone()
-    if known is None:
-        msg = (
-            f"the file does not know attempt {attempt['client_request_id']}; it was replaced by another file meanwhile"
-        )
-        raise StoreError(msg)
+def knows(connection: sqlite3.Connection, rows: Rows) -> bool:
+    """Whether a finish is of an attempt that was sent from this file."""
+    mine = "select 1 from attempts where id = :id and client_request_id = :client_request_id"
+    return connection.execute(mine, rows["attempt"]).fetchone() is not None
 
 
 def _attempt_row(finish: Finish) -> Rows:

@@ -42,7 +42,8 @@ class RateLimits:
     ----------
     requests_per_minute, tokens_per_minute, requests_per_day
         Never exceeded in any minute or day, attempts that fail included. Of tokens the most that a request can take is
-        counted (its bytes, which bound the prompt's tokens, and `max_tokens`), and corrected by its real usage.
+        counted: its bytes, until the answer tells the prompt's real tokens, and `max_tokens`, however short the answer
+        is (so do providers).
     concurrency
         How many requests are in flight at most. Without it their number adapts to what the server takes.
     window_s
@@ -174,8 +175,8 @@ class Taken:
 
     slots: tuple[tuple[Window, Slot], ...] = ()
 
-    def settle(self, *, answered_s: float, tokens: int | None) -> None:
-        """Note the answer and its real tokens in every window."""
+    def settle(self, *, answered_s: float, tokens: float | None) -> None:
+        """Note the answer, and the tokens that it counts for where they are known now, in every window."""
         for window, slot in self.slots:
             real = tokens if isinstance(window, _TokenWindow) else None
             window.settle(slot, answered_s=answered_s, amount=real)

@@ -381,7 +381,8 @@ from attempts join requests on requests.id = attempts.request_id where run_id = 
 """  # noqa: S608 - a query of our own
 _SENT_SINCE = f"""
 select (julianday(sent_at) - 2440587.5) * 86400.0 as at_s,
-  coalesce(total_tokens, length(cast(requests.body as blob)) + {_MOST_COMPLETION}) as tokens
+  max(coalesce(prompt_tokens, length(cast(requests.body as blob))), length(cast(requests.body as blob)) / 4.0)
+  + {_MOST_COMPLETION} as tokens
 from attempts join requests on requests.id = attempts.request_id
 where sent_at >= ? and exists (
   select 1 from attempt_samples join samples on samples.id = sample_id

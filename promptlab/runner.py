@@ -27,7 +27,6 @@ from promptlab.prices import PriceList, most_completion
 from promptlab.retries import History, Kind, Retry, RetryPolicy, Stop, classify, decide
 from promptlab.sharing import oddity
 from promptlab.store import Store
-from promptlab.tokens import BYTES_PER_TOKEN
 from promptlab.writer import Operation
 
 T = TypeVar("T")
@@ -305,10 +304,9 @@ class Runner:
         return _Pass(taken, worst_usd, now_s)
 
     def _counts(self, job: Job) -> dict[str, float]:
-        prompt = job.most_prompt
         return {
-            "most_tokens": prompt + job.most_completion,
-            "likely_tokens": prompt / BYTES_PER_TOKEN + job.most_completion,
+            "most_tokens": job.most_prompt + job.most_completion,
+            "likely_tokens": job.likely_prompt + job.most_completion,
         }
 
     def _worst_usd(self, job: Job) -> float | None:
@@ -347,7 +345,7 @@ class Runner:
         outcome = await self._exchanged(job, claim, leave)
         now_s = self.clock.monotonic_s()
         cost_usd = self._cost_usd(job, outcome)
-        leave.taken.settle(answered_s=now_s, tokens=outcome.usage.total_tokens)
+        leave.taken.settle(answered_s=now_s, tokens=_counted_tokens(job, outcome))
         self._settle_money(leave, cost_usd)
         self.allowance.learn(job.request.model, outcome.headers, sent_s=leave.at_s, now_s=now_s)
         finish = ledger.Finish(
@@ -444,7 +442,8 @@ class Runner:
             await self._noted(partial(unwritten.write_all, finishes=self._unwritten))
         except StoreError as exc:
             where = await asyncio.to_thread(unwritten.keep, self.store, self._unwritten)
-            msg = f"{exc}. {where}"
+            told_first = self._broken if isinstance(self._broken, StoreError) else exc
+            msg = f"{told_first}. {where}"
             self._broken = StoreError(msg)
 
     def _cost_usd(self, job: Job, outcome: Outcome) -> float | None:
@@ -501,6 +500,18 @@ def _over_budget(budget: Budget, worst_usd: float) -> str:
         f"max_cost_usd={budget.cap_usd:g} is reached: ${budget.spent_usd:.6f} was spent or may have been, and the next"
         f" request can cost up to ${worst_usd:.6f}; run it again with a higher cap to go on"
     )
+
+
+def _counted_tokens(job: Job, outcome: Outcome) -> float | None:
+    """Return what an answered request counts for in a limit on tokens; None while only its bound is known.
+
+    Providers count what a request may take when it comes: an estimate from its characters, and `max_tokens` (OpenAI's
+    guide to rate limits). So that is what it counts for, or its usage where that is more.
+    """
+    prompt, completion = outcome.usage.prompt_tokens, outcome.usage.completion_tokens
+    if prompt is None:
+        return None
+    return max(prompt, job.likely_prompt) + max(job.most_completion, completion or 0)
 
 
 def _refuses_n(outcome: Outcome) -> bool:

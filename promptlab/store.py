@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 
 from promptlab.errors import ReadOnlyError, StoreError, StoreWarning
 from promptlab.migrations import APPLICATION_ID, SCHEMA_VERSION, TABLES, marks, migrate
-from promptlab.writer import Operation, Writer, is_busy
+from promptlab.writer import Operation, Place, Writer, is_busy, place_of
 
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ class Store:
         self.path = Path(path).expanduser()
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._readers: dict[threading.Thread, sqlite3.Connection] = {}
+        self._readers: dict[threading.Thread, tuple[sqlite3.Connection, Place | None]] = {}
         self._shadow: tempfile.TemporaryDirectory[str] | None = None
         self.unwritten: list[dict[str, Any]] = []  # answers that no disk took; see unwritten.py
         self._writer = Writer(self._connect_writer, path=self.path, when_idle=_index_some)
@@ -135,7 +135,7 @@ class Store:
         with self._lock:
             readers, self._readers = self._readers, {}
             shadow, self._shadow = self._shadow, None
-        for connection in readers.values():
+        for connection, _ in readers.values():
             connection.close()
         if shadow is not None:
             shadow.cleanup()
@@ -199,19 +199,21 @@ class Store:
         return connection
 
     def _reader(self) -> sqlite3.Connection:
-        """Return this thread's connection; those of threads that have ended are closed."""
+        """Return this thread's connection to the file that stands there now; those of ended threads are closed."""
         self._refuse_fork()
-        thread = threading.current_thread()
-        connection = self._readers.get(thread)
-        if connection is None:
-            connection = self._open_read(self._readable_path())
-            connection.row_factory = sqlite3.Row
-            with self._lock:
-                ended = [self._readers.pop(other) for other in list(self._readers) if not other.is_alive()]
-                self._readers[thread] = connection
-            for other_connection in ended:
-                other_connection.close()
-        return connection
+        thread, path = threading.current_thread(), self._readable_path()
+        connection, place = self._readers.get(thread, (None, None))
+        if connection is not None and place == place_of(path):
+            return connection
+        opened = self._open_read(path)
+        opened.row_factory = sqlite3.Row
+        with self._lock:
+            dropped = [self._readers.pop(other)[0] for other in list(self._readers) if not other.is_alive()]
+            dropped += [connection] if connection is not None else []
+            self._readers[thread] = opened, place_of(path)
+        for other_connection in dropped:
+            other_connection.close()
+        return opened
 
     def _readable_path(self) -> Path:
         """Return the file, or for a read-only one of an older schema a migrated copy of it."""

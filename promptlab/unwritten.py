@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptlab import ledger
-from promptlab.errors import StoreError
 from promptlab.ledger import Rows
 from promptlab.store import Store
 
@@ -60,12 +59,9 @@ def bring_in(store: Store) -> int:
 
 def _write_known(connection: sqlite3.Connection, finishes: Iterable[Rows]) -> list[Rows]:
     """Write the finishes whose attempts this file knows, and return them; others belong to another file's past."""
-    written = []
-    for rows in finishes:
-        with suppress(StoreError):
-            ledger.write_finish(connection, rows)
-            written.append(rows)
-    return written
+    known = [rows for rows in finishes if ledger.knows(connection, rows)]
+    write_all(connection, known)
+    return known
 
 
 def _places(path: Path) -> Iterator[Path]:

@@ -58,6 +58,7 @@ class _Job:
 
 
 _Jobs = queue.SimpleQueue["_Job | None"]
+Place = tuple[int, int]  # device and inode
 
 
 class Pending(Future[T]):
@@ -219,11 +220,11 @@ class Writer:
 
     def _refuse(self, jobs: _Jobs, batch: list[_Job], exc: Exception) -> None:
         """Answer all who wait for a connection that is not to be had; who comes after them gets another one."""
-        with self._lock:
-            self._forget(jobs)
         error = _named(exc, self._path)
         for job in batch:
             job.answer.give(None, error)
+        with self._lock:
+            self._forget(jobs)
         while not jobs.empty():
             waiting = jobs.get()
             if waiting is not None and waiting.answer.begins():
@@ -255,7 +256,8 @@ class _Session:
         self._is_synced = True  # every commit is awaited to be on the disk
         self._fold_at = LOG_BYTES
         self._is_told = False  # of a log that cannot be folded
-        self._home = _place(path)
+        self._home = place_of(path)
+        self._home_of_log: Place | None = None
 
     def work(self) -> None:
         """Take jobs until told to end."""
@@ -297,7 +299,7 @@ class _Session:
             error = _named(exc, self._path)
             _give_all([(job.answer, None, error) for job in self._batch])
             return
-        if _place(self._path) != self._home:
+        if place_of(self._path) != self._home:
             raise StoreError(self._saved_elsewhere())  # ends the session, and the batch is told
         self._is_settled = False
         _give_all([(answer, value, error and _named(error, self._path)) for answer, value, error in answers])
@@ -310,15 +312,25 @@ class _Session:
             self._is_synced = is_synced
 
     def _saved_elsewhere(self) -> str:
-        """Save what the lost file holds, this batch included, and return the sentence that says so."""
+        """Save what the lost file holds, this batch included, and return the sentence that says so.
+
+        Its log is taken away: SQLite would read it into whatever file stands under the name now.
+        """
         lost = f"{self._path} was deleted or replaced while it was in use"
         for folder in (self._path.parent, Path.cwd(), Path.home()):
             refuge = folder / f"{self._path.stem}.rescued-{time.time_ns() // 1_000_000}{self._path.suffix}"
             with suppress(OSError, sqlite3.Error):
                 os.close(os.open(refuge, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
                 self._connection.execute("vacuum into ?", (str(refuge),))
+                self._drop_log()
                 return f"{lost}; all that it held is in {refuge}: move that to {self._path} and run the cell again"
         return f"{lost}, and what was written since could not be saved elsewhere"
+
+    def _drop_log(self) -> None:
+        log = Path(f"{self._path}-wal")
+        if self._home_of_log and place_of(log) == self._home_of_log:
+            log.unlink()
+            Path(f"{self._path}-shm").unlink(missing_ok=True)
 
     def _idle(self) -> None:
         """Bring the index up to date while nobody waits, then fold the log: the file alone then holds everything."""
@@ -337,9 +349,11 @@ class _Session:
 
     def _log_bytes(self) -> int:
         try:
-            return Path(f"{self._path}-wal").stat().st_size
+            found = Path(f"{self._path}-wal").stat()
         except OSError:
             return 0
+        self._home_of_log = found.st_dev, found.st_ino
+        return found.st_size
 
     def _fold(self) -> None:
         """Fold the log into the file. TRUNCATE holds the write lock meanwhile; a reader in the way is not awaited."""
@@ -373,7 +387,7 @@ def _attempted(connection: sqlite3.Connection, operation: Operation[T]) -> tuple
     return value, None
 
 
-def _place(path: Path) -> tuple[int, int] | None:
+def place_of(path: Path) -> Place | None:
     """Return what tells a file from any other that is put in its place, or None when there is none."""
     try:
         found = path.stat()
