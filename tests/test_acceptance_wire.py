@@ -14,13 +14,14 @@ import pytest
 
 from faultserver import FaultServer
 from processes import wait_until
-from promptlab import Lab, ParameterGrid, RetryPolicy, _loop
+from promptlab import Lab, ParameterGrid, Price, RetryPolicy, _loop
 from reckoning import attempts_of, disagreements
 from studies import ASK, BRISK, cases, plan_of
 from wire import Wire
 
 KEY = "sk-test-1234567890"
 EARLY_S = 0.01
+PRICE = Price(prompt=0.4, completion=1.6)  # USD a million tokens
 MIX = (
     "mix:0.05=429:retry_after=0.02:ms=1;0.08=500;0.05=reset_before;0.05=reset_body;0.05=truncated_json;"
     "0.03=served_then_reset;0.03=close_before;0.03=captive_portal;0.02=null_choices;rest=ok"
@@ -41,7 +42,7 @@ def path(tmp_path):
 @pytest.fixture
 def lab(path, fault_server):
     """A lab that asks the fault server."""
-    with Lab(path, base_url=fault_server.base_url, api_key=KEY, policy=BRISK) as lab:
+    with Lab(path, base_url=fault_server.base_url, api_key=KEY, policy=BRISK, prices={"m": PRICE}) as lab:
         yield lab
 
 
@@ -112,7 +113,9 @@ def _stops(lab, fault_server, fault):
     assert disagreements(lab, fault_server) == []
 
 
-@pytest.mark.parametrize("fault", ["insufficient_quota", "credit_balance_exhausted", "project_spend_limit_exceeded"])
+@pytest.mark.parametrize(
+    "fault", ["insufficient_quota", "credit_balance_exhausted", "project_spend_limit_exceeded", "402"]
+)
 def test_quota_stops(lab, fault_server, fault):
     """When the money is gone no more are refused than were in flight; paid up, the run asks for what is missing."""
     _stops(lab, fault_server, fault)
@@ -249,10 +252,10 @@ def test_cost_reconciles(lab, fault_server):
     counted = {each: _tokens(row) for each, row in rows.items() if row["prompt_tokens"] is not None}
     missing = [rows[each] for each in billed.keys() - counted.keys()]
     assert counted == {each: billed[each] for each in counted}
-    assert (run.usage.prompt_tokens, run.usage.completion_tokens) == (
-        sum(tokens["prompt_tokens"] for tokens in counted.values()),
-        sum(tokens["completion_tokens"] for tokens in counted.values()),
-    )
+    prompt = sum(tokens["prompt_tokens"] for tokens in counted.values())
+    completion = sum(tokens["completion_tokens"] for tokens in counted.values())
+    assert (run.usage.prompt_tokens, run.usage.completion_tokens) == (prompt, completion)
+    assert run.cost_usd == pytest.approx((0.4 * prompt + 1.6 * completion) / 1e6, abs=1e-12)
     assert {(row["state"], row["error_code"], row["cost_usd"]) for row in missing} == {
         ("unknown", None, None),
         ("error", "not_json", None),
