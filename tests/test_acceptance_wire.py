@@ -155,22 +155,30 @@ def test_bad_param_breaker(lab, fault_server, refused, accepted):
 # Out of order for a while
 
 
+RUSHES = "workers that hold a job are not slowed down: each opening of the gate lets all of them out"
+GIVES_UP = "six attempts of a request are over in 15 s, however long the server is gone for everybody"
+
+
 @pytest.mark.parametrize(
-    ("cells", "outage_s", "concurrency"),
+    ("fault", "cells", "outage_s"),
     [
-        pytest.param(60, 1.0, 8, id="in-the-suite"),
-        pytest.param(500, 60.0, 32, id="whole", marks=pytest.mark.soak),
+        pytest.param("503", 60, 2.0, id="in-the-suite", marks=pytest.mark.xfail(reason=RUSHES)),
+        pytest.param("503", 500, 60.0, id="whole", marks=[pytest.mark.soak, pytest.mark.xfail(reason=RUSHES)]),
+        pytest.param(
+            "503,retry_after=", 500, 60.0, id="unsaid", marks=[pytest.mark.soak, pytest.mark.xfail(reason=GIVES_UP)]
+        ),
     ],
 )
-def test_outage_60s(lab, fault_server, cells, outage_s, concurrency):
-    """An overloaded server is waited for: every trial is answered in the end, with at most three requests each."""
-    fault_server.set(schedule=[{"from_s": 0, "to_s": outage_s, "fault": "503"}])
-    plan = plan_of(lab, cells)
-    fault_server.reset()
-    run = finished(lab, plan, concurrency=concurrency)
-    assert counts(run) == {"ok": cells}
+def test_outage_60s(path, fault_server, fault, cells, outage_s):
+    """A server that is out of order is waited for: all is answered in the end, at three requests a trial at most."""
+    fault_server.set(schedule=[{"from_s": 0, "to_s": outage_s, "fault": fault}])
+    with Lab(path, base_url=fault_server.base_url, api_key=KEY) as lab:
+        plan = plan_of(lab, cells)
+        fault_server.reset()
+        run = finished(lab, plan)
+        assert disagreements(lab, fault_server) == []
+        assert counts(run) == {"ok": cells}
     assert cells < len(fault_server.ledger()) <= 3 * cells
-    assert disagreements(lab, fault_server) == []
 
 
 def test_nobody_there_for_a_while(path):
