@@ -101,6 +101,7 @@ ROWS = {
     "content_policy": refused("request", "trial", "400 invalid_request_error content_policy_violation"),
     "azure_content_filter": refused("request", "trial", "400 invalid_request_error content_filter"),
     "401": refused("account", "run", "401 invalid_request_error invalid_api_key"),
+    "402": refused("account", "run", "402 payment_required None"),
     "403": refused("account", "run", "403 request_forbidden unsupported_country_region_territory"),
     "404": refused("model", "model", "404 invalid_request_error model_not_found"),
     "408": passing("408 timeout None"),

@@ -14,13 +14,14 @@ import pytest
 
 from faultserver import FaultServer
 from processes import wait_until
-from promptlab import Lab, ParameterGrid, RetryPolicy, _loop
+from promptlab import Lab, ParameterGrid, Price, RetryPolicy, _loop
 from reckoning import attempts_of, disagreements
 from studies import ASK, BRISK, cases, plan_of
 from wire import Wire
 
 KEY = "sk-test-1234567890"
 EARLY_S = 0.01
+PRICE = Price(prompt=0.4, completion=1.6)  # USD a million tokens
 MIX = (
     "mix:0.05=429:retry_after=0.02:ms=1;0.08=500;0.05=reset_before;0.05=reset_body;0.05=truncated_json;"
     "0.03=served_then_reset;0.03=close_before;0.03=captive_portal;0.02=null_choices;rest=ok"
@@ -41,7 +42,7 @@ def path(tmp_path):
 @pytest.fixture
 def lab(path, fault_server):
     """A lab that asks the fault server."""
-    with Lab(path, base_url=fault_server.base_url, api_key=KEY, policy=BRISK) as lab:
+    with Lab(path, base_url=fault_server.base_url, api_key=KEY, policy=BRISK, prices={"m": PRICE}) as lab:
         yield lab
 
 
@@ -112,7 +113,9 @@ def _stops(lab, fault_server, fault):
     assert disagreements(lab, fault_server) == []
 
 
-@pytest.mark.parametrize("fault", ["insufficient_quota", "credit_balance_exhausted", "project_spend_limit_exceeded"])
+@pytest.mark.parametrize(
+    "fault", ["insufficient_quota", "credit_balance_exhausted", "project_spend_limit_exceeded", "402"]
+)
 def test_quota_stops(lab, fault_server, fault):
     """When the money is gone no more are refused than were in flight; paid up, the run asks for what is missing."""
     _stops(lab, fault_server, fault)
@@ -152,22 +155,30 @@ def test_bad_param_breaker(lab, fault_server, refused, accepted):
 # Out of order for a while
 
 
+RUSHES = "workers that hold a job are not slowed down: each opening of the gate lets all of them out"
+GIVES_UP = "six attempts of a request are over in 15 s, however long the server is gone for everybody"
+
+
 @pytest.mark.parametrize(
-    ("cells", "outage_s", "concurrency"),
+    ("fault", "cells", "outage_s"),
     [
-        pytest.param(60, 1.0, 8, id="in-the-suite"),
-        pytest.param(500, 60.0, 32, id="whole", marks=pytest.mark.soak),
+        pytest.param("503", 60, 2.0, id="in-the-suite", marks=pytest.mark.xfail(reason=RUSHES)),
+        pytest.param("503", 500, 60.0, id="whole", marks=[pytest.mark.soak, pytest.mark.xfail(reason=RUSHES)]),
+        pytest.param(
+            "503,retry_after=", 500, 60.0, id="unsaid", marks=[pytest.mark.soak, pytest.mark.xfail(reason=GIVES_UP)]
+        ),
     ],
 )
-def test_outage_60s(lab, fault_server, cells, outage_s, concurrency):
-    """An overloaded server is waited for: every trial is answered in the end, with at most three requests each."""
-    fault_server.set(schedule=[{"from_s": 0, "to_s": outage_s, "fault": "503"}])
-    plan = plan_of(lab, cells)
-    fault_server.reset()
-    run = finished(lab, plan, concurrency=concurrency)
-    assert counts(run) == {"ok": cells}
+def test_outage_60s(path, fault_server, fault, cells, outage_s):
+    """A server that is out of order is waited for: all is answered in the end, at three requests a trial at most."""
+    fault_server.set(schedule=[{"from_s": 0, "to_s": outage_s, "fault": fault}])
+    with Lab(path, base_url=fault_server.base_url, api_key=KEY) as lab:
+        plan = plan_of(lab, cells)
+        fault_server.reset()
+        run = finished(lab, plan)
+        assert disagreements(lab, fault_server) == []
+        assert counts(run) == {"ok": cells}
     assert cells < len(fault_server.ledger()) <= 3 * cells
-    assert disagreements(lab, fault_server) == []
 
 
 def test_nobody_there_for_a_while(path):
@@ -249,10 +260,10 @@ def test_cost_reconciles(lab, fault_server):
     counted = {each: _tokens(row) for each, row in rows.items() if row["prompt_tokens"] is not None}
     missing = [rows[each] for each in billed.keys() - counted.keys()]
     assert counted == {each: billed[each] for each in counted}
-    assert (run.usage.prompt_tokens, run.usage.completion_tokens) == (
-        sum(tokens["prompt_tokens"] for tokens in counted.values()),
-        sum(tokens["completion_tokens"] for tokens in counted.values()),
-    )
+    prompt = sum(tokens["prompt_tokens"] for tokens in counted.values())
+    completion = sum(tokens["completion_tokens"] for tokens in counted.values())
+    assert (run.usage.prompt_tokens, run.usage.completion_tokens) == (prompt, completion)
+    assert run.cost_usd == pytest.approx((0.4 * prompt + 1.6 * completion) / 1e6, abs=1e-12)
     assert {(row["state"], row["error_code"], row["cost_usd"]) for row in missing} == {
         ("unknown", None, None),
         ("error", "not_json", None),

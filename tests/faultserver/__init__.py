@@ -26,7 +26,7 @@ list of {"from_req": 1, "to_req": 99, "fault": "ok"}, {"from_s": 5, "to_s": 8, "
 
 - good: ok[ms, tokens]
 - errors in OpenAI's shape [retry_after, ms=1, should_retry]: 400 unsupported_temperature unsupported_parameter
-  context_length content_policy azure_content_filter 401 403 404 408 409 413 422 429 429_tpm slow_down
+  context_length content_policy azure_content_filter 401 402 403 404 408 409 413 422 429 429_tpm slow_down
   insufficient_quota credit_balance_exhausted project_spend_limit_exceeded 500 503 529
   retry_after_date[s] retry_after_garbage[value]
 - not the API at all: 502_html 504_html proxy_403_html captive_portal redirect[to, status]

@@ -73,6 +73,7 @@ ERRORS = {
         None,
         "Incorrect API key provided: {key}. You can find your API key at https://platform.openai.com/account/api-keys.",
     ),
+    "402": ErrorReply(402, "payment_required", None, None, "Insufficient credits. Add more to go on."),
     "403": ErrorReply(
         403,
         "request_forbidden",

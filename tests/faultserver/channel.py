@@ -17,6 +17,7 @@ REASONS = {
     307: "Temporary Redirect",
     400: "Bad Request",
     401: "Unauthorized",
+    402: "Payment Required",
     403: "Forbidden",
     404: "Not Found",
     408: "Request Timeout",
