@@ -61,6 +61,12 @@ def escaped(value: Any) -> str:
     return html.escape(visible(str(value)))
 
 
+class Html(str):
+    """HTML of this project's making, which a table takes as it is."""
+
+    __slots__ = ()
+
+
 def html_card(title: str, body: str, *, note: str = "") -> str:
     """Return a titled card; `body` is HTML of this module's making, title and note are text."""
     remark = f' <span style="{_QUIET}">{escaped(note)}</span>' if note else ""
@@ -109,6 +115,18 @@ def usd(amount: float | None) -> str:
     return f"${amount:,.{decimals}f}"
 
 
+def size(number: int) -> str:
+    """Return a number of bytes as a person would say it, e.g. `812 bytes`, `1.2 MB`.
+
+    >>> size(1_234_567)
+    '1.2 MB'
+    """
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if number >= unit:
+            return f"{number / unit:,.1f} {name}"
+    return count(number, "byte")
+
+
 def duration(seconds: float | None) -> str:
     """Return a duration as a person would say it, e.g. `350 ms`, `12 s`, `4 min`, `2.5 h`."""
     if seconds is None:
@@ -121,4 +139,4 @@ def duration(seconds: float | None) -> str:
 
 
 def _html_cell(cell: Any) -> str:
-    return f'<td style="{_CELL}">{escaped(cell)}</td>'
+    return f'<td style="{_CELL}">{cell if isinstance(cell, Html) else escaped(cell)}</td>'

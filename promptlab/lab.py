@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, get_args
 
-from promptlab import _loop, _text, estimates, ledger, plans, results
+from promptlab import _loop, _text, estimates, ledger, plans, results, search
 from promptlab.backends._base import Backend, Secret
 from promptlab.backends.http import HttpBackend
 from promptlab.backends.local import LocalModel
@@ -29,6 +29,7 @@ from promptlab.results import LoggedRequest, RunRow
 from promptlab.retries import RetryPolicy
 from promptlab.run import LiveRun, OnError, Run, began
 from promptlab.runner import Job, Runner
+from promptlab.search import SearchResults, Since, Status
 from promptlab.store import Store
 from promptlab.templates import PromptTemplate
 
@@ -265,6 +266,40 @@ class Lab:
 
         columns, rows = self.store.query(query, parameters)
         return pd.DataFrame(rows, columns=columns)
+
+    def search(
+        self,
+        text: str,
+        *,
+        model: str | None = None,
+        template: str | None = None,
+        since: Since | None = None,
+        status: Status | None = None,
+        regex: bool = False,
+        limit: int = search.LIMIT,
+    ) -> SearchResults:
+        """Return the newest outputs and the newest prompts that hold a text, of all that was ever logged.
+
+        All words must be there; `"two words"` stand side by side, and `refund*` begins so. Case and accents do not
+        count. Any text is safe to type. See `promptlab.search`; `.frame()` has the results as a DataFrame.
+
+        Parameters
+        ----------
+        model, template
+            Only what was asked of this model, or with the template of this name.
+        since
+            Only what is newer: `"2026-11-24"` or a time (UTC where no zone is named), or a `timedelta` back from now.
+        status
+            Only trials that are `ok`, `failed`, `stopped`, `running` or `todo`.
+        regex
+            Take the text as a regular expression. It is tried on the newest texts first, for a second on outputs and
+            for a second on prompts.
+        limit
+            At most so many outputs, and as many prompts. Where there may be more, `.notes` says so.
+        """
+        return search.search(
+            self.store, text, model=model, template=template, since=since, status=status, regex=regex, limit=limit
+        )
 
     def abort(self) -> None:
         """Drop what is in flight in every live run; those attempts become unknown."""

@@ -20,11 +20,12 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from promptlab._mounts import network_file_system
 from promptlab.errors import PromptlabWarning, ReadOnlyError, StoreError
 from promptlab.migrations import APPLICATION_ID, SCHEMA_VERSION, marks, migrate
 from promptlab.writer import Operation, Writer, is_busy
@@ -48,6 +49,8 @@ class Store:
     ----------
     path
         The file; made, readable by its owner alone, when it is not there and `create` is true.
+    write
+        False: the file stays as it is, also one of an older schema, which is then read through a migrated copy.
 
     Raises
     ------
@@ -55,8 +58,11 @@ class Store:
         When the file is no promptlab file, is damaged, or is not there and `create` is false.
     """
 
-    def __init__(self, path: str | Path, *, create: bool = True) -> None:
+    def __init__(self, path: str | Path, *, create: bool = True, write: bool = True) -> None:
         self.path = Path(path).expanduser()
+        self._may_write = write
+        self._network = network_file_system(self.path.resolve())
+        self._was_warned = False
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._readers: dict[threading.Thread, sqlite3.Connection] = {}
@@ -81,6 +87,25 @@ class Store:
             raise ReadOnlyError(self.read_only_because)
         self._refuse_fork()
         return self._writer.submit(operation)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection of its own that sees one state of the file; whatever is done on it is undone."""
+        self._refuse_fork()
+        path = self._readable_path()
+        with self._told("could not be read"), closing(self._open_read(path, query_only=False)) as connection:
+            connection.execute("begin")
+            try:
+                yield connection
+            finally:
+                if connection.in_transaction:
+                    connection.execute("rollback")
+
+    def index(self) -> None:
+        """Make every row searchable; nothing is written where all of them are."""
+        if any(self.read(_UNINDEXED.format(table=table, index=index)) for table, index in _INDEXED.items()):
+            while self.write(_index_some).result():
+                pass
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Return columns and rows of a user's query, on a connection that can neither write nor reach other files."""
@@ -111,6 +136,20 @@ class Store:
             raise
         return target
 
+    def vacuum(self) -> tuple[int, int]:
+        """Give the space of deleted rows back to the disk; return the file's bytes before and after.
+
+        SQLite refuses to do it inside a transaction, so not the writer does it but a connection between two writers.
+        """
+        if self.read_only_because:
+            raise ReadOnlyError(self.read_only_because)
+        self._writer.close()
+        before = self.path.stat().st_size
+        with self._told("could not be compacted"), closing(self._open(self.path, "rw")) as connection:
+            connection.execute("vacuum")
+            connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+        return before, self.path.stat().st_size
+
     def close(self) -> None:
         """Write what waits and close every connection; the store can be used again afterwards."""
         self._writer.close()
@@ -131,12 +170,14 @@ class Store:
         """Bring the file up to date where that can be; return why it cannot be written, or None."""
         with self._told("could not be opened"), closing(self._open_read(self.path)) as connection:
             application, version = _marks_of_ours(connection, self.path)
-        self._schema = version
+        self.schema = version
         if version > SCHEMA_VERSION:
             return (
                 f"{self.path} was written by a newer promptlab (schema {version}, this one knows {SCHEMA_VERSION});"
                 " upgrade to write to it"
             )
+        if not self._may_write:
+            return f"{self.path} was opened to be read only"
         if not _is_writable(self.path):
             if application == 0:
                 msg = f"{self.path} is empty and cannot be written here; name another file"
@@ -145,6 +186,9 @@ class Store:
         if version < SCHEMA_VERSION:
             with self._told(f"could not be brought to schema {SCHEMA_VERSION}"):
                 self._migrate()
+        if self._network:
+            with closing(self._open(self.path, "rw")) as connection:
+                _leave_wal(connection)
         return None
 
     def _migrate(self) -> None:
@@ -166,13 +210,19 @@ class Store:
     def _connect_writer(self) -> sqlite3.Connection:
         connection = self._open(self.path, "rw")
         try:
-            use_wal(connection, self.path)
+            self._choose_journal(connection)
         except BaseException:
             connection.close()
             raise
         connection.execute("pragma synchronous = full")
         connection.execute("pragma wal_autocheckpoint = 0")  # the writer does it itself, see writer.py
         return connection
+
+    def _choose_journal(self, connection: sqlite3.Connection) -> None:
+        warning = choose_journal(connection, self.path, network=self._network)
+        if warning and not self._was_warned:
+            self._was_warned = True
+            warnings.warn(warning, StoreWarning, stacklevel=2)
 
     def _reader(self) -> sqlite3.Connection:
         """Return this thread's connection; those of threads that have ended are closed."""
@@ -194,7 +244,7 @@ class Store:
         if not self.is_read_only:
             return self.path
         with self._lock:
-            if self._shadow is None and self._schema < SCHEMA_VERSION:
+            if self._shadow is None and self.schema < SCHEMA_VERSION:
                 self._shadow = self._migrated_copy()
             return self.path if self._shadow is None else Path(self._shadow.name) / self.path.name
 
@@ -252,15 +302,25 @@ _READ_ADVICE = {
 }
 
 
-def use_wal(connection: sqlite3.Connection, path: Path) -> None:
-    """Switch a file to write-ahead logging, or to what comes closest where there is no shared memory."""
-    if _switched(connection) != "wal":
+def choose_journal(connection: sqlite3.Connection, path: Path, *, network: str | None = None) -> str | None:
+    """Switch a file to write-ahead logging; where that is not safe, to what comes closest, and return what to warn of.
+
+    `network` is the type of the network file system that the file is on.
+    """
+    if network is None and _switched(connection) == "wal":
+        return None
+    _leave_wal(connection)
+    where = f"a network file system ({network})" if network else "a file system without shared memory"
+    return (
+        f"{path} is on {where}, where write-ahead logging is not safe, since it needs memory that only programs on one"
+        " machine share; writing works, but slowly: let one machine write at a time, or move the file to a local disk"
+    )
+
+
+def _leave_wal(connection: sqlite3.Connection) -> None:
+    """Switch to a truncated journal; while others have a file open that is in WAL mode it stays in it."""
+    with suppress(sqlite3.OperationalError):
         connection.execute("pragma journal_mode = truncate")
-        warnings.warn(
-            f"{path} is on a file system without shared memory; writing works, but slowly and from one machine only",
-            StoreWarning,
-            stacklevel=2,
-        )
 
 
 def _switched(connection: sqlite3.Connection) -> str:
@@ -374,6 +434,7 @@ def _query_advice(exc: Exception) -> str:
 
 _INDEXED = {"outputs": "outputs_fts", "requests": "requests_fts"}
 _INDEX_ROWS = 500
+_UNINDEXED = "select 1 from {table} where id > (select coalesce(max(id), 0) from {index}_docsize) limit 1"
 
 
 def _index_some(connection: sqlite3.Connection) -> bool:
