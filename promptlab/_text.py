@@ -10,7 +10,7 @@ import difflib
 import html
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 UNKNOWN = "unknown"
@@ -105,6 +105,15 @@ def text_table(rows: Iterable[Sequence[Any]], *, head: Sequence[Any] = ()) -> st
 def count(number: int, noun: str) -> str:
     """Return a number with its noun, e.g. `1 case`, `2,400 requests`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def counts(numbers: Mapping[str, int]) -> list[str]:
+    """Return what there is of some things, named in the plural; what there is none of is left out.
+
+    >>> counts({"runs": 1, "votes": 0, "outputs": 2400})
+    ['1 run', '2,400 outputs']
+    """
+    return [count(number, nouns.removesuffix("s")) for nouns, number in numbers.items() if number]
 
 
 def usd(amount: float | None) -> str:

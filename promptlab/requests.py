@@ -50,7 +50,7 @@ class Request:
     @property
     def key(self) -> str:
         """The hash of the exact bytes and their endpoint."""
-        return hashlib.sha256(f"{self.endpoint}\n{self.body}".encode()).hexdigest()
+        return exact_key(self.endpoint, self.body)
 
     @property
     def content(self) -> bytes:
@@ -75,6 +75,11 @@ def build(messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any], *, i
         text=utf8("\n\n".join(_texts(messages))),
         sample_key=sample_key(identity, endpoint, body),
     )
+
+
+def exact_key(endpoint: str, body: str) -> str:
+    """Return the key of the exact bytes that go to an endpoint."""
+    return hashlib.sha256(f"{endpoint}\n{body}".encode()).hexdigest()
 
 
 def sample_key(identity: str, endpoint: str, body: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from promptlab import _text
 from promptlab._mounts import network_file_system
 from promptlab.errors import PromptlabWarning, ReadOnlyError, StoreError
 from promptlab.migrations import APPLICATION_ID, SCHEMA_VERSION, marks, migrate
@@ -40,6 +41,18 @@ _WAL_FORMAT = 2  # byte 18 of a file that was left in WAL mode
 
 class StoreWarning(PromptlabWarning):
     """The file works, but not as it should."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vacuumed:
+    """The size of a file before and after its unused space was given back."""
+
+    path: Path
+    bytes_before: int
+    bytes_after: int
+
+    def __repr__(self) -> str:
+        return f"<Vacuumed {self.path}: {_text.size(self.bytes_before)}, now {_text.size(self.bytes_after)}>"
 
 
 class Store:
@@ -76,6 +89,11 @@ class Store:
         """Whether the file can be read but not written."""
         return self.read_only_because is not None
 
+    @property
+    def is_indexed(self) -> bool:
+        """Whether every row can be found by the search index."""
+        return not any(self.read(_UNINDEXED.format(table=table, index=index)) for table, index in INDEXED.items())
+
     def read(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[sqlite3.Row]:
         """Return the rows of a query of ours."""
         with self._told("could not be read"):
@@ -103,9 +121,24 @@ class Store:
 
     def index(self) -> None:
         """Make every row searchable; nothing is written where all of them are."""
-        if any(self.read(_UNINDEXED.format(table=table, index=index)) for table, index in _INDEXED.items()):
+        if not self.is_indexed:
             while self.write(_index_some).result():
                 pass
+
+    def index_problem(self, table: str) -> str | None:
+        """Return how the whole search index of a table differs from its texts, or None. Nothing is written."""
+        index = INDEXED[table]
+        with self.snapshot() as connection:
+            if connection.execute(_UNINDEXED.format(table=table, index=index)).fetchone():
+                return None
+            try:
+                connection.execute(f"insert into {index} ({index}, rank) values ('integrity-check', 1)")  # noqa: S608
+            except sqlite3.DatabaseError as exc:
+                if not _error_name(exc).startswith("SQLITE_CORRUPT"):
+                    raise
+                rebuild = f"insert into {index} ({index}) values ('rebuild')"  # noqa: S608 - a name of our own
+                return f'{index}: it does not fit the {table}; make it anew with: sqlite3 {self.path} "{rebuild}"'
+        return None
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Return columns and rows of a user's query, on a connection that can neither write nor reach other files."""
@@ -136,8 +169,8 @@ class Store:
             raise
         return target
 
-    def vacuum(self) -> tuple[int, int]:
-        """Give the space of deleted rows back to the disk; return the file's bytes before and after.
+    def vacuum(self) -> Vacuumed:
+        """Give the space of deleted rows, and of their words in the search index, back to the disk.
 
         SQLite refuses to do it inside a transaction, so not the writer does it but a connection between two writers.
         """
@@ -146,9 +179,11 @@ class Store:
         self._writer.close()
         before = self.path.stat().st_size
         with self._told("could not be compacted"), closing(self._open(self.path, "rw")) as connection:
+            for index in INDEXED.values():
+                connection.execute(f"insert into {index} ({index}) values ('optimize')")  # noqa: S608 - our own names
             connection.execute("vacuum")
             connection.execute("pragma wal_checkpoint(truncate)").fetchall()
-        return before, self.path.stat().st_size
+        return Vacuumed(self.path, before, self.path.stat().st_size)
 
     def close(self) -> None:
         """Write what waits and close every connection; the store can be used again afterwards."""
@@ -432,14 +467,14 @@ def _query_advice(exc: Exception) -> str:
 
 # The search index, fed in the writer's idle time
 
-_INDEXED = {"outputs": "outputs_fts", "requests": "requests_fts"}
+INDEXED = {"outputs": "outputs_fts", "requests": "requests_fts"}
 _INDEX_ROWS = 500
 _UNINDEXED = "select 1 from {table} where id > (select coalesce(max(id), 0) from {index}_docsize) limit 1"
 
 
 def _index_some(connection: sqlite3.Connection) -> bool:
     """Index some rows that are not yet searchable; return whether there may be more."""
-    more = [_index_table(connection, table, index) for table, index in _INDEXED.items()]
+    more = [_index_table(connection, table, index) for table, index in INDEXED.items()]
     return any(more)
 
 
