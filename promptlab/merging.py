@@ -224,7 +224,8 @@ def _check(store: Store, source: Store) -> None:
 def _merge(connection: sqlite3.Connection, *, theirs: sqlite3.Connection, source: Path, now_s: float) -> Merged:
     held = _held(theirs, now_s)
     if held:
-        msg = f"{source} is being answered right now ({_text.count(len(held), 'request')}); merge it when its run ended"
+        requests = _text.count(len(held), "request")
+        msg = f"{source} is being answered right now ({requests}); merge it when its run has ended"
         raise StoreError(msg)
     for name in _MAPPED:
         connection.execute(f"create temp table their_{name} (theirs integer primary key, ours integer not null)")

@@ -406,8 +406,12 @@ def _is_settled_wal(path: Path) -> bool:
 
 def _marks_of_ours(connection: sqlite3.Connection, path: Path) -> tuple[int, int]:
     """Return application id and schema of a file that is ours or empty; refuse any other, and a damaged one."""
+    has_bytes = path.stat().st_size > 0  # looked at first, since another process may be making the file
     application, version = marks(connection)
     is_empty = not connection.execute("select count(*) from sqlite_master").fetchone()[0]
+    if has_bytes and not connection.execute("pragma page_count").fetchone()[0]:  # too short a file for SQLite to judge
+        msg = f"{path} is no SQLite file; it is not a promptlab file; name another one"
+        raise StoreError(msg)
     if application != APPLICATION_ID and not (is_empty and application == version == 0):
         msg = f"{path} is another program's SQLite file; name another one"
         raise StoreError(msg)

@@ -114,6 +114,11 @@ def garbage(path):
     path.write_bytes(b"experiments, a diary\n" * 100)
 
 
+def scrap(path):
+    """Write a few bytes, which SQLite takes for an empty file."""
+    path.write_bytes(b"x")
+
+
 def foreign(path):
     """Make another program's database."""
     with closing(sqlite3.connect(path)) as connection:
@@ -144,6 +149,7 @@ def overwritten(path):
     ("make", "message"),
     [
         pytest.param(garbage, "file is not a database; it is not a promptlab file; name another one", id="garbage"),
+        pytest.param(scrap, "is not a promptlab file; name another one", id="scrap"),
         pytest.param(foreign, "is another program's SQLite file; name another one", id="foreign"),
         pytest.param(marked, "is another program's SQLite file; name another one", id="marked"),
         pytest.param(truncated, r"damaged.*; copy it, then try `sqlite3 FILE .recover`", id="truncated"),
