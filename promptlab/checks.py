@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from promptlab import _text, attempts, ledger, requests
@@ -85,9 +86,9 @@ def check(store: Store, *, now_s: float | None = None) -> CheckReport:
         _check_file(connection, report)
         _check_links(connection, report, time.time() if now_s is None else now_s)
         for what, sql, problem in _DERIVED:
-            report.add(what, (problem(row) for row in _rows(connection, sql)))
-        report.add("plans", _plan_problems(connection))
-        report.add("counts of runs", _counts_problems(connection))
+            report.add(what, (_guarded(problem, what, row) for row in _rows(connection, sql)))
+        whole = (run for run in _rows(connection, _PLANS) if run["trials"] == run["planned"])
+        report.add("plans", (_guarded(partial(_plan_problem, connection), "plans", run) for run in whole))
     _check_index(store, report)
     return report
 
@@ -142,6 +143,11 @@ _LOOSE = {
             "select id from attempts where not exists (select 1 from attempt_samples where attempt_id = attempts.id)",
             "attempt {}: it belongs to no sample",
         ),
+        (
+            "select id from attempts where state = 'ok'"
+            " and not exists (select 1 from outputs where attempt_id = attempts.id)",
+            "attempt {}: it was answered, and its output is not there",
+        ),
     ),
 }
 _OPEN = """
@@ -175,26 +181,18 @@ def _request_problem(row: Mapping[str, Any]) -> str | None:
 
 
 def _sample_problem(row: Mapping[str, Any]) -> str | None:
-    key = _keyed(lambda: requests.sample_key(row["backend"], row["endpoint"], json.loads(row["body"])))
+    key = requests.sample_key(row["backend"], row["endpoint"], json.loads(row["body"]))
     return None if key == row["key"] else f"sample {row['id']}: its key is not that of its request and backend"
 
 
 def _template_problem(row: Mapping[str, Any]) -> str | None:
-    key = _keyed(lambda: digest(json.loads(row["messages"])))
+    key = digest(json.loads(row["messages"]))
     return None if key == row["key"] else f"template {row['id']}: its key is not that of its messages"
 
 
 def _case_problem(row: Mapping[str, Any]) -> str | None:
-    key = _keyed(lambda: exact_digest(json.loads(row["inputs"])))
+    key = exact_digest(json.loads(row["inputs"]))
     return None if key == row["key"] else f"case {row['id']}: its key is not that of its values"
-
-
-def _keyed(key: Callable[[], str]) -> str | None:
-    """Return a key, or None where the text it is made from is no JSON."""
-    try:
-        return key()
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        return None
 
 
 _USAGE = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "total_tokens")
@@ -226,47 +224,23 @@ def _output_problem(row: Mapping[str, Any]) -> str | None:
     return f"output {row['id']}: {', '.join(wrong)} not as in its reply" if wrong else None
 
 
-_DERIVED: tuple[tuple[str, str, Callable[[Mapping[str, Any]], str | None]], ...] = (
-    ("keys of requests", "select id, key, endpoint, body from requests", _request_problem),
-    (
-        "keys of samples",
-        "select samples.id, samples.key, backend, endpoint, body from samples"
-        " join requests on requests.id = samples.request_id",
-        _sample_problem,
-    ),
-    ("keys of templates", "select id, key, messages from templates", _template_problem),
-    ("keys of cases", "select id, key, inputs from cases", _case_problem),
-    (
-        "replies",
-        "select attempts.*, requests.model as asked from attempts join requests on requests.id = attempts.request_id"
-        " where response is not null",
-        _reply_problem,
-    ),
-    (
-        "answers",
-        "select outputs.*, http_status, response, requests.model as asked from outputs"
-        " join attempts on attempts.id = outputs.attempt_id join requests on requests.id = attempts.request_id",
-        _output_problem,
-    ),
-)
-
 # Only a plan whose every trial is there can be told whole.
-_PLANS = "select id, plan_key, plan, backend from runs where plan_key != ''"
+_PLANS = """
+select id, plan_key, plan, backend, (select count(*) from trials where run_id = runs.id) as trials,
+  iif(json_valid(plan), json_array_length(plan, '$.templates') * json_array_length(plan, '$.cells')
+    * json_extract(plan, '$.cases') * json_extract(plan, '$.repeats'), 0) as planned
+from runs where plan_key != ''
+"""
 _CASES_OF = """
 select inputs from trials join cases on cases.id = trials.case_id where run_id = ?
 group by case_index order by case_index
 """
 
 
-def _plan_problems(connection: sqlite3.Connection) -> Iterator[str | None]:
-    for row in _rows(connection, _PLANS):
-        plan, backend = json.loads(row["plan"]), json.loads(row["backend"])
-        cases = [json.loads(inputs) for (inputs,) in connection.execute(_CASES_OF, (row["id"],))]
-        size = len(plan["templates"]) * len(plan["cells"]) * len(cases) * plan["repeats"]
-        trials = connection.execute("select count(*) from trials where run_id = ?", (row["id"],)).fetchone()[0]
-        if len(cases) == plan["cases"] and trials == size:
-            key = _plan_key(plan, cases, backend["identity"])
-            yield None if key == row["plan_key"] else f"run {row['id']}: its plan's key is not that of its plan"
+def _plan_problem(connection: sqlite3.Connection, run: Mapping[str, Any]) -> str | None:
+    cases = [json.loads(inputs) for (inputs,) in connection.execute(_CASES_OF, (run["id"],))]
+    key = _plan_key(json.loads(run["plan"]), cases, json.loads(run["backend"])["identity"])
+    return None if key == run["plan_key"] else f"run {run['id']}: its plan's key is not that of its plan"
 
 
 def _plan_key(plan: Mapping[str, Any], cases: list[Mapping[str, Any]], identity: str) -> str:
@@ -293,14 +267,10 @@ def _exact(values: Mapping[str, Any]) -> str:
     return compact(dict(sorted(values.items())))
 
 
-_COUNTS = f"select id, counts, ({ledger.COUNTS}) as found from runs where counts is not null"  # noqa: S608 - our own
-
-
-def _counts_problems(connection: sqlite3.Connection) -> Iterator[str | None]:
-    for row in _rows(connection, _COUNTS):
-        kept, found = json.loads(row["counts"]), json.loads(row["found"])
-        wrong = ", ".join(name for name, value in found.items() if not _is_same(kept.get(name), value))
-        yield f"run {row['id']}: its counts of {wrong} are not those of its rows" if wrong else None
+def _counts_problem(run: Mapping[str, Any]) -> str | None:
+    kept, found = json.loads(run["counts"]), json.loads(run["found"])
+    wrong = ", ".join(name for name, value in found.items() if not _is_same(kept.get(name), value))
+    return f"run {run['id']}: its counts of {wrong} are not those of its rows" if wrong else None
 
 
 def _is_same(kept: Any, found: Any) -> bool:
@@ -308,6 +278,44 @@ def _is_same(kept: Any, found: Any) -> bool:
     if isinstance(kept, float) and isinstance(found, float):
         return abs(kept - found) <= 1e-9 * max(1.0, abs(found))
     return bool(kept == found)
+
+
+_DERIVED: tuple[tuple[str, str, Callable[[Mapping[str, Any]], str | None]], ...] = (
+    ("keys of requests", "select id, key, endpoint, body from requests", _request_problem),
+    (
+        "keys of samples",
+        "select samples.id, samples.key, backend, endpoint, body from samples"
+        " join requests on requests.id = samples.request_id",
+        _sample_problem,
+    ),
+    ("keys of templates", "select id, key, messages from templates", _template_problem),
+    ("keys of cases", "select id, key, inputs from cases", _case_problem),
+    (
+        "replies",
+        "select attempts.*, requests.model as asked from attempts join requests on requests.id = attempts.request_id"
+        " where response is not null",
+        _reply_problem,
+    ),
+    (
+        "answers",
+        "select outputs.*, http_status, response, requests.model as asked from outputs"
+        " join attempts on attempts.id = outputs.attempt_id join requests on requests.id = attempts.request_id",
+        _output_problem,
+    ),
+    (
+        "counts of runs",
+        f"select id, counts, ({ledger.COUNTS}) as found from runs where counts is not null",  # noqa: S608 - our own
+        _counts_problem,
+    ),
+)
+
+
+def _guarded(problem: Callable[[Mapping[str, Any]], str | None], what: str, row: Mapping[str, Any]) -> str | None:
+    """Return a row's problem, also where its texts are no JSON, or JSON of another form."""
+    try:
+        return problem(row)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
+        return f"{what}, row {row['id']}: it cannot be read: {_text.clipped(str(exc), 80)}"
 
 
 def _rows(connection: sqlite3.Connection, sql: str) -> Iterator[dict[str, Any]]:

@@ -85,7 +85,7 @@ def test_a_good_file_has_no_problems(path):
             "update requests set body = 'no json' where id = 7",
             [
                 "request 7: its key is not that of its bytes",
-                "sample 7: its key is not that of its request and backend",
+                "keys of samples, row 7: it cannot be read: Expecting value: line 1 column 1 (char 0)",
             ],
             id="no-json",
         ),
@@ -159,6 +159,16 @@ def test_a_good_file_has_no_problems(path):
             id="an-orphaned-attempt",
         ),
         pytest.param(
+            "delete from outputs where id = 1",
+            [
+                "samples 1: it refers to a row of outputs that is not there",
+                "attempt 1: it was answered, and its output is not there",
+                "outputs_fts: it does not fit the outputs; make it anew with: sqlite3 {path}"
+                " \"insert into outputs_fts (outputs_fts) values ('rebuild')\"",
+            ],
+            id="a-lost-output",
+        ),
+        pytest.param(
             "delete from trials where sample_id = 3",
             [
                 "sample 3: no trial uses it",
@@ -172,6 +182,11 @@ def test_a_good_file_has_no_problems(path):
             id="reference",
         ),
         pytest.param(
+            "update runs set plan = '{', counts = '[]' where id = 1",
+            ["counts of runs, row 1: it cannot be read: 'list' object has no attribute 'get'"],
+            id="another-form",
+        ),
+        pytest.param(
             "update runs set counts = json_set(counts, '$.ok', 7) where id = 1",
             ["run 1: its counts of ok are not those of its rows"],
             id="counts",
@@ -183,7 +198,7 @@ def test_damage_is_told_by_row(path, statement, problems):
     damaged(path, statement)
     with closing(sqlite3.connect(path)) as connection:
         opened = [row[0] for row in connection.execute("select id from attempts where state = 'sent'")]
-    assert checked(path).problems == [problem.format(*opened) for problem in problems]
+    assert checked(path).problems == [problem.format(*opened, path=path) for problem in problems]
 
 
 def test_an_index_that_lies_is_told_with_the_remedy(path):
