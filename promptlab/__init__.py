@@ -22,6 +22,7 @@ from promptlab.errors import (
     PromptlabWarning,
     ReadOnlyError,
     RunError,
+    SearchError,
     StoreError,
     TemplateError,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "RetryPolicy",
     "Run",
     "RunError",
+    "SearchError",
     "StoreError",
     "TemplateError",
 ]

@@ -10,7 +10,7 @@ import difflib
 import html
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 UNKNOWN = "unknown"
@@ -61,6 +61,12 @@ def escaped(value: Any) -> str:
     return html.escape(visible(str(value)))
 
 
+class Html(str):
+    """HTML of this project's making, which a table takes as it is."""
+
+    __slots__ = ()
+
+
 def html_card(title: str, body: str, *, note: str = "") -> str:
     """Return a titled card; `body` is HTML of this module's making, title and note are text."""
     remark = f' <span style="{_QUIET}">{escaped(note)}</span>' if note else ""
@@ -101,12 +107,33 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def counts(numbers: Mapping[str, int]) -> list[str]:
+    """Return what there is of some things, named in the plural; what there is none of is left out.
+
+    >>> counts({"runs": 1, "votes": 0, "outputs": 2400})
+    ['1 run', '2,400 outputs']
+    """
+    return [count(number, nouns.removesuffix("s")) for nouns, number in numbers.items() if number]
+
+
 def usd(amount: float | None) -> str:
     """Return an amount of money with the digits it needs, e.g. `$1,234.50`, `$0.0012`, or `unknown`."""
     if amount is None:
         return UNKNOWN
     decimals = 2 if amount <= 0 or amount >= 1 else max(2, 1 - math.floor(math.log10(amount)))
     return f"${amount:,.{decimals}f}"
+
+
+def size(number: int) -> str:
+    """Return a number of bytes as a person would say it, e.g. `812 bytes`, `1.2 MB`.
+
+    >>> size(1_234_567)
+    '1.2 MB'
+    """
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if number >= unit:
+            return f"{number / unit:,.1f} {name}"
+    return count(number, "byte")
 
 
 def duration(seconds: float | None) -> str:
@@ -121,4 +148,4 @@ def duration(seconds: float | None) -> str:
 
 
 def _html_cell(cell: Any) -> str:
-    return f'<td style="{_CELL}">{escaped(cell)}</td>'
+    return f'<td style="{_CELL}">{cell if isinstance(cell, Html) else escaped(cell)}</td>'

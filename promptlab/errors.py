@@ -11,6 +11,7 @@
     │   └── OfflineError       the file does not hold the answer that was asked for
     ├── StoreError             the SQLite file cannot be read or written
     │   └── ReadOnlyError      the file can be read but not written
+    ├── SearchError            a search cannot be understood
     ├── NotFoundError          no run, request or template of that name or id
     └── RunError               a run ended early, and `on_error="stop"` asked to hear of it
 
@@ -100,6 +101,10 @@ class StoreError(PromptlabError):
 
 class ReadOnlyError(StoreError):
     """The SQLite file can be read but not written."""
+
+
+class SearchError(_ProblemsError):
+    """A search cannot be understood; `problems` lists every reason."""
 
 
 class NotFoundError(PromptlabError, LookupError):

@@ -7,27 +7,42 @@ import os
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from promptlab import _loop, _text, estimates, plans, results
+from promptlab import (
+    _loop,
+    _text,
+    checks,
+    estimates,
+    forgetting,
+    merging,
+    plans,
+    results,
+    search,
+)
 from promptlab.backends._base import Backend, Secret
 from promptlab.backends.http import HttpBackend
 from promptlab.backends.local import LocalModel
 from promptlab.backends.offline import OfflineBackend
 from promptlab.cases import Case, Cases
-from promptlab.errors import BackendError, OfflineError, PlanError
+from promptlab.checks import CheckReport
+from promptlab.errors import BackendError, OfflineError, PlanError, StoreError
+from promptlab.forgetting import Forgotten
 from promptlab.grids import ParameterGrid
 from promptlab.jobs import Clock
 from promptlab.launch import Launcher, OnError, Options, elsewhere
 from promptlab.limits import Allowance, RateLimits
+from promptlab.merging import Merged
 from promptlab.plans import Plan, Trial
 from promptlab.prices import Price, PriceList
 from promptlab.results import LoggedRequest
 from promptlab.retries import RetryPolicy
 from promptlab.run import Run
-from promptlab.store import Store
+from promptlab.search import SearchResults, Since, Status
+from promptlab.store import Store, Vacuumed
 from promptlab.templates import PromptTemplate
 
 if TYPE_CHECKING:
@@ -302,6 +317,111 @@ class Lab:
 
         columns, rows = self.store.query(query, parameters)
         return pd.DataFrame(rows, columns=columns)
+
+    def search(
+        self,
+        text: str,
+        *,
+        model: str | None = None,
+        template: str | None = None,
+        since: Since | None = None,
+        status: Status | None = None,
+        regex: bool = False,
+        limit: int = search.LIMIT,
+    ) -> SearchResults:
+        """Return the newest outputs and the newest prompts that hold a text, of all that was ever logged.
+
+        All words must be there; `"two words"` stand side by side, and `refund*` begins so. Case and accents do not
+        count. Any text is safe to type. See `promptlab.search`; `.frame()` has the results as a DataFrame.
+
+        Parameters
+        ----------
+        model, template
+            Only what was asked of this model, or with the template of this name.
+        since
+            Only what is newer: `"2026-11-24"` or a time (UTC where no zone is named), or a `timedelta` back from now.
+        status
+            Only trials that are `ok`, `failed`, `stopped`, `running` or `todo`.
+        regex
+            Take the text as a regular expression. It is tried on the newest texts first, for a second on outputs and
+            for a second on prompts.
+        limit
+            At most so many outputs, and as many prompts. Where there may be more, `.notes` says so.
+        """
+        return search.search(
+            self.store, text, model=model, template=template, since=since, status=status, regex=regex, limit=limit
+        )
+
+    # Care of the file
+
+    def backup(self, path: str | Path) -> Path:
+        """Write a copy of the file, also while runs go on: compact, searchable, fit for git and read-only media.
+
+        It has every answer that was there when it began, and never overwrites another file.
+        """
+        return self.store.copy_to(path)
+
+    def check(self) -> CheckReport:
+        """Look at everything in the file: is it whole, and does every key and every answer follow from what was sent.
+
+        Nothing is written. `.ok` says whether all is well, `.problems` has one sentence each.
+        """
+        return checks.check(self.store)
+
+    def vacuum(self) -> Vacuumed:
+        """Give the space of deleted rows back to the disk; it takes as much space again meanwhile.
+
+        Raises
+        ------
+        StoreError
+            While a run of this lab goes on, or when the file cannot be written.
+        """
+        self._refuse_live()
+        return self.store.vacuum()
+
+    def forget(self, run: Run | str | int, *, dry_run: bool = True) -> Forgotten:
+        """Delete a run, and every answer that no other run uses; without `dry_run=False` only say what would go.
+
+        Answers that other runs use stay, and with them, as `forgotten`, the row of the run that bought them. Templates
+        stay. `lab.vacuum()` gives the space back to the disk.
+
+        Parameters
+        ----------
+        run
+            A run, its id, or its name (the newest of that name).
+
+        Raises
+        ------
+        StoreError
+            While the run is being answered, here or by another process.
+        """
+        run_id = results.find_run(self.store, run.id if isinstance(run, Run) else run).id
+        now_s = self._launcher.clock.wall_s()
+        if dry_run:
+            with self.store.snapshot() as connection:
+                return forgetting.forget(connection, run_id, now_s=now_s, dry_run=True)
+        self._refuse_live(run_id)
+        forget = partial(forgetting.forget, run_id=run_id, now_s=now_s, dry_run=False)
+        return self.store.write(forget).result()
+
+    def merge(self, path: str | Path) -> Merged:
+        """Bring in everything from another file that is not in this one; merging it again changes nothing.
+
+        The other file is only read. Where both answered one request, this file's answer stays, and their runs keep
+        showing theirs.
+
+        Raises
+        ------
+        StoreError
+            When the other file is this one, was written by a newer promptlab, or is being answered right now.
+        """
+        return merging.merge(self.store, path)
+
+    def _refuse_live(self, run_id: int | None = None) -> None:
+        going = [run for key, (run, live) in self._launcher.live.items() if not live.is_ended and run_id in {None, key}]
+        if going:
+            msg = f"run {going[0].id} {going[0].name!r} is going on; wait for its end, or stop it with run.stop()"
+            raise StoreError(msg)
 
     def abort(self) -> None:
         """Drop what is in flight in every live run; those attempts become unknown."""

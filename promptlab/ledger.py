@@ -528,3 +528,11 @@ def _inserted(cursor: sqlite3.Cursor) -> int:
         msg = "the insert gave no id"
         raise sqlite3.DatabaseError(msg)
     return cursor.lastrowid
+
+
+# For the care of the file
+
+
+def is_held(owner: str, lease_until: float, now_s: float) -> bool:
+    """Whether a lease is one that a process may still be working on."""
+    return lease_until > now_s and _may_live(owner)

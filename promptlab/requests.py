@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from promptlab._json import canonical, compact, is_utf8, readable, utf8
+from promptlab._json import canonical, compact, digest, is_utf8, readable, utf8
 
 #: The endpoints, as paths below the base URL.
 Endpoint = Literal["chat/completions", "completions"]
@@ -51,7 +51,7 @@ class Request:
     @property
     def key(self) -> str:
         """The hash of the exact bytes and their endpoint."""
-        return hashlib.sha256(f"{self.endpoint}\n{self.body}".encode()).hexdigest()
+        return exact_key(self.endpoint, self.body)
 
     @property
     def content(self) -> bytes:
@@ -111,12 +111,21 @@ def repeated(request: Request, choices: int) -> Request:
     return replace(request, body=f'{request.body[:-1]},"n":{choices}}}')
 
 
+def exact_key(endpoint: str, body: str) -> str:
+    """Return the key of the exact bytes that go to an endpoint."""
+    return hashlib.sha256(f"{endpoint}\n{body}".encode()).hexdigest()
+
+
+def sample_key(identity: str, endpoint: str, body: Mapping[str, Any]) -> str:
+    """Return the key that the answers to a body are stored under."""
+    return digest(_keyed(identity, endpoint, body))
+
+
 def settings(params: Mapping[str, Any], endpoint: Endpoint, *, identity: str) -> Settings:
     """Return what the requests with some parameters have in common."""
     body = _body(params, endpoint, _PLACE)
-    keyed = {name: value for name, value in body.items() if name not in UNKEYED}
-    keyed = {"backend": identity, "endpoint": endpoint, "body": keyed}
-    return Settings(params, readable(body).split(f'"{_PLACE}"'), canonical(keyed).split(f'"{_PLACE}"'))
+    keyed = canonical(_keyed(identity, endpoint, body))
+    return Settings(params, readable(body).split(f'"{_PLACE}"'), keyed.split(f'"{_PLACE}"'))
 
 
 def joined(prompt: Prompt, settings: Settings) -> Request:
@@ -137,6 +146,11 @@ _PLACE = uuid.uuid4().hex  # stands for a prompt; random, so that no parameter c
 def _body(params: Mapping[str, Any], endpoint: Endpoint, prompt: Any) -> dict[str, Any]:
     rest = {name: value for name, value in params.items() if name != "model"}
     return {"model": params["model"], "messages" if endpoint == "chat/completions" else "prompt": prompt, **rest}
+
+
+def _keyed(identity: str, endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in body.items() if name not in UNKEYED}
+    return {"backend": identity, "endpoint": endpoint, "body": kept}
 
 
 def _texts(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:

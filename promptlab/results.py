@@ -95,6 +95,9 @@ def run_row(store: Store, run_id: int) -> RunRow:
     return _run_row(store.read(f"{_RUN} where id = ?", (run_id,))[0])
 
 
+_NEWEST_NAMES = "select name from runs where status != 'forgotten' group by name order by max(id) desc limit 5"
+
+
 def find_run(store: Store, name: str | int) -> RunRow:
     """Return the run of an id, a uid or a name (the newest of that name).
 
@@ -106,10 +109,11 @@ def find_run(store: Store, name: str | int) -> RunRow:
     if isinstance(name, Integral):  # also numpy's, as a frame hands them out
         rows = store.read(f"{_RUN} where id = ?", (int(name),))
     else:
-        rows = store.read(f"{_RUN} where name = :name or uid = :name order by id desc limit 1", {"name": name})
+        named = f"{_RUN} where (name = :name or uid = :name) and status != 'forgotten' order by id desc limit 1"
+        rows = store.read(named, {"name": name})
     if rows:
         return _run_row(rows[0])
-    names = [repr(row[0]) for row in store.read("select name from runs group by name order by max(id) desc limit 5")]
+    names = [repr(row[0]) for row in store.read(_NEWEST_NAMES)]
     newest = f"the newest are {', '.join(names)}" if names else "it holds none yet"
     msg = f"no run {name!r} in {store.path}; {newest}"
     raise NotFoundError(msg)
@@ -149,7 +153,9 @@ def _run_summary(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, **json.loads(row["counts"]), "templates": ", ".join(names), "models": ", ".join(models)}
 
 
-_SIZES = "select (select count(*) from runs), (select count(*) from samples where state = 'done')"
+_SIZES = """
+select (select count(*) from runs where status != 'forgotten'), (select count(*) from samples where state = 'done')
+"""
 
 
 def sizes(store: Store) -> tuple[int, int]:

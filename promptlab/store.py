@@ -22,11 +22,13 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from promptlab import _text
+from promptlab._mounts import network_file_system
 from promptlab.errors import ReadOnlyError, StoreError, StoreWarning
 from promptlab.migrations import APPLICATION_ID, SCHEMA_VERSION, TABLES, marks, migrate
 from promptlab.writer import Operation, Place, Writer, is_busy, place_of
@@ -43,6 +45,18 @@ _SECOND_LIBRARY = "pysqlite3"  # sqlite-utils imports it in place of sqlite3 whe
 _WAL_FORMAT = 2  # byte 18 of a file that was left in WAL mode
 
 
+@dataclass(frozen=True, slots=True)
+class Vacuumed:
+    """The size of a file before and after its unused space was given back."""
+
+    path: Path
+    bytes_before: int
+    bytes_after: int
+
+    def __repr__(self) -> str:
+        return f"<Vacuumed {self.path}: {_text.size(self.bytes_before)}, now {_text.size(self.bytes_after)}>"
+
+
 class Store:
     """One SQLite file.
 
@@ -50,6 +64,8 @@ class Store:
     ----------
     path
         The file; made, readable by its owner alone, when it is not there and `create` is true.
+    write
+        False: the file stays as it is, also one of an older schema, which is then read through a migrated copy.
 
     Raises
     ------
@@ -57,8 +73,11 @@ class Store:
         When the file is no promptlab file, is damaged, or is not there and `create` is false.
     """
 
-    def __init__(self, path: str | Path, *, create: bool = True) -> None:
+    def __init__(self, path: str | Path, *, create: bool = True, write: bool = True) -> None:
         self.path = Path(path).expanduser()
+        self._may_write = write
+        self._network = network_file_system(self.path.resolve())
+        self._was_warned = False
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._readers: dict[threading.Thread, tuple[sqlite3.Connection, Place | None]] = {}
@@ -73,6 +92,11 @@ class Store:
     def is_read_only(self) -> bool:
         """Whether the file can be read but not written."""
         return self.read_only_because is not None
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether every row can be found by the search index."""
+        return not any(self.read(_UNINDEXED.format(table=table, index=index)) for table, index in INDEXED.items())
 
     def read(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[sqlite3.Row]:
         """Return the rows of a query of ours."""
@@ -99,6 +123,40 @@ class Store:
         """Queue an operation from the event loop; a fleeting one survives the process, but no power cut."""
         self._refuse_write()
         return self._writer.submit_awaited(operation, is_fleeting=is_fleeting)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection of its own that sees one state of the file; whatever is done on it is undone."""
+        self._refuse_fork()
+        path = self._readable_path()
+        with self._told("could not be read"), closing(self._open_read(path, query_only=False)) as connection:
+            connection.execute("begin")
+            try:
+                yield connection
+            finally:
+                if connection.in_transaction:
+                    connection.execute("rollback")
+
+    def index(self) -> None:
+        """Make every row searchable; nothing is written where all of them are."""
+        if not self.is_indexed:
+            while self.write(_index_some).result():
+                pass
+
+    def index_problem(self, table: str) -> str | None:
+        """Return how the whole search index of a table differs from its texts, or None. Nothing is written."""
+        index = INDEXED[table]
+        with self.snapshot() as connection:
+            if connection.execute(_UNINDEXED.format(table=table, index=index)).fetchone():
+                return None
+            try:
+                connection.execute(f"insert into {index} ({index}, rank) values ('integrity-check', 1)")  # noqa: S608
+            except sqlite3.DatabaseError as exc:
+                if not _error_name(exc).startswith("SQLITE_CORRUPT"):
+                    raise
+                rebuild = f"insert into {index} ({index}) values ('rebuild')"  # noqa: S608 - a name of our own
+                return f'{index}: it does not fit the {table}; make it anew with: sqlite3 {self.path} "{rebuild}"'
+        return None
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Return columns and rows of a user's query, on a connection that can neither write nor reach other files."""
@@ -129,6 +187,22 @@ class Store:
             raise
         return target
 
+    def vacuum(self) -> Vacuumed:
+        """Give the space of deleted rows, and of their words in the search index, back to the disk.
+
+        SQLite refuses to do it inside a transaction, so not the writer does it but a connection between two writers.
+        """
+        if self.read_only_because:
+            raise ReadOnlyError(self.read_only_because)
+        self._writer.close()
+        before = self.path.stat().st_size
+        with self._told("could not be compacted"), closing(self._open(self.path, "rw")) as connection:
+            for index in INDEXED.values():
+                connection.execute(f"insert into {index} ({index}) values ('optimize')")  # noqa: S608 - our own names
+            connection.execute("vacuum")
+            connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+        return Vacuumed(self.path, before, self.path.stat().st_size)
+
     def close(self) -> None:
         """Write what waits and close every connection; the store can be used again afterwards."""
         self._writer.close()
@@ -150,12 +224,14 @@ class Store:
         with self._told("could not be opened"), closing(self._open_read(self.path)) as connection:
             application, version = _marks_of_ours(connection, self.path)
             triggers = _triggers(connection)
-        self._schema = version
+        self.schema = version
         if version > SCHEMA_VERSION:
             return (
                 f"{self.path} was written by a newer promptlab (schema {version}, this one knows {SCHEMA_VERSION});"
                 " upgrade to write to it"
             )
+        if not self._may_write:
+            return f"{self.path} was opened to be read only"
         if not _is_writable(self.path):
             if application == 0:
                 msg = f"{self.path} is empty and cannot be written here; name another file"
@@ -169,6 +245,9 @@ class Store:
         if version < SCHEMA_VERSION:
             with self._told(f"could not be brought to schema {SCHEMA_VERSION}"):
                 self._migrate()
+        if self._network:
+            with closing(self._open(self.path, "rw")) as connection:
+                _leave_wal(connection)
         return None
 
     def _migrate(self) -> None:
@@ -190,13 +269,19 @@ class Store:
     def _connect_writer(self) -> sqlite3.Connection:
         connection = self._open(self.path, "rw")
         try:
-            use_wal(connection, self.path)
+            self._choose_journal(connection)
         except BaseException:
             connection.close()
             raise
         connection.execute("pragma synchronous = full")
         connection.execute("pragma wal_autocheckpoint = 0")  # the writer does it itself, see writer.py
         return connection
+
+    def _choose_journal(self, connection: sqlite3.Connection) -> None:
+        warning = choose_journal(connection, self.path, network=self._network)
+        if warning and not self._was_warned:
+            self._was_warned = True
+            warnings.warn(warning, StoreWarning, stacklevel=2)
 
     def _reader(self) -> sqlite3.Connection:
         """Return this thread's connection to the file that stands there now; those of ended threads are closed."""
@@ -220,7 +305,7 @@ class Store:
         if not self.is_read_only:
             return self.path
         with self._lock:
-            if self._shadow is None and self._schema < SCHEMA_VERSION:
+            if self._shadow is None and self.schema < SCHEMA_VERSION:
                 self._shadow = self._migrated_copy()
             return self.path if self._shadow is None else Path(self._shadow.name) / self.path.name
 
@@ -285,15 +370,25 @@ _READ_ADVICE = {
 }
 
 
-def use_wal(connection: sqlite3.Connection, path: Path) -> None:
-    """Switch a file to write-ahead logging, or to what comes closest where there is no shared memory."""
-    if _switched(connection) != "wal":
+def choose_journal(connection: sqlite3.Connection, path: Path, *, network: str | None = None) -> str | None:
+    """Switch a file to write-ahead logging; where that is not safe, to what comes closest, and return what to warn of.
+
+    `network` is the type of the network file system that the file is on.
+    """
+    if network is None and _switched(connection) == "wal":
+        return None
+    _leave_wal(connection)
+    where = f"a network file system ({network})" if network else "a file system without shared memory"
+    return (
+        f"{path} is on {where}, where write-ahead logging is not safe, since it needs memory that only programs on one"
+        " machine share; writing works, but slowly: let one machine write at a time, or move the file to a local disk"
+    )
+
+
+def _leave_wal(connection: sqlite3.Connection) -> None:
+    """Switch to a truncated journal; while others have a file open that is in WAL mode it stays in it."""
+    with suppress(sqlite3.OperationalError):
         connection.execute("pragma journal_mode = truncate")
-        warnings.warn(
-            f"{path} is on a file system without shared memory; writing works, but slowly and from one machine only",
-            StoreWarning,
-            stacklevel=2,
-        )
 
 
 def _switched(connection: sqlite3.Connection) -> str:
@@ -359,8 +454,12 @@ def _is_settled_wal(path: Path) -> bool:
 
 def _marks_of_ours(connection: sqlite3.Connection, path: Path) -> tuple[int, int]:
     """Return application id and schema of a file that is ours or empty; refuse any other, and a damaged one."""
+    has_bytes = path.stat().st_size > 0  # looked at first, since another process may be making the file
     application, version = marks(connection)
     is_empty = not connection.execute("select count(*) from sqlite_master").fetchone()[0]
+    if has_bytes and not connection.execute("pragma page_count").fetchone()[0]:  # too short a file for SQLite to judge
+        msg = f"{path} is no SQLite file; it is not a promptlab file; name another one"
+        raise StoreError(msg)
     if application != APPLICATION_ID and not (is_empty and application == version == 0):
         msg = f"{path} is another program's SQLite file; name another one"
         raise StoreError(msg)
@@ -460,13 +559,14 @@ def _query_advice(exc: Exception) -> str:
 
 # The search index, fed in the writer's idle time
 
-_INDEXED = {"outputs": "outputs_fts", "requests": "requests_fts"}
+INDEXED = {"outputs": "outputs_fts", "requests": "requests_fts"}
 _INDEX_ROWS = 500
+_UNINDEXED = "select 1 from {table} where id > (select coalesce(max(id), 0) from {index}_docsize) limit 1"
 
 
 def _index_some(connection: sqlite3.Connection) -> bool:
     """Index some rows that are not yet searchable; return whether there may be more."""
-    more = [_index_table(connection, table, index) for table, index in _INDEXED.items()]
+    more = [_index_table(connection, table, index) for table, index in INDEXED.items()]
     return any(more)
 
 

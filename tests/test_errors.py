@@ -11,7 +11,7 @@ from promptlab.errors import GridError, NotFoundError, OfflineError, PromptlabEr
 
 _CLASSES = [kind for kind in vars(errors).values() if inspect.isclass(kind) and kind.__module__ == errors.__name__]
 ERRORS = [kind for kind in _CLASSES if not issubclass(kind, Warning)]
-LISTING = [errors.TemplateError, errors.GridError, errors.CaseError, errors.PlanError]
+LISTING = [errors.TemplateError, errors.GridError, errors.CaseError, errors.PlanError, errors.SearchError]
 
 
 @pytest.mark.parametrize("kind", ERRORS)

@@ -19,15 +19,15 @@ import promptlab
 PACKAGE = Path(promptlab.__file__).parent
 
 LINES = (
-    ("errors", "_json", "_loop"),
+    ("errors", "_json", "_loop", "_mounts"),
     ("_markdown", "_text"),
     ("templates", "grids", "cases", "requests"),
     ("attempts", "plans"),
     ("prices", "tokens", "limits", "retries", "stats", "diffs", "sharing"),
     ("backends",),
     ("migrations", "writer", "store", "ledger"),
-    ("jobs", "unwritten"),
-    ("runner", "results"),
+    ("jobs", "unwritten", "checks", "forgetting", "merging"),
+    ("runner", "results", "search"),
     ("estimates", "exports", "scoring", "plots"),
     ("panels",),
     ("run",),

@@ -1,6 +1,5 @@
 """The store: one file, opened with care, and never made worse."""
 
-import hashlib
 import os
 import sqlite3
 import threading
@@ -10,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from processes import run_python, wait_until
+from files import beside, sha256
+from processes import run_python, start_python, wait_until
 from promptlab.errors import ReadOnlyError, StoreError
 from promptlab.migrations import APPLICATION_ID, SCHEMA_VERSION
-from promptlab.store import Store, StoreWarning, use_wal
+from promptlab.store import Store, StoreWarning, choose_journal
 
 
 @pytest.fixture
@@ -43,16 +43,6 @@ def add(store, *keys):
 def keys(store):
     """Return the rows written by `add`."""
     return [row["key"] for row in store.read("select key from cases order by id")]
-
-
-def sha256(path):
-    """Return the hash of a file's bytes. Only for files that nothing in this process has open: see promptlab.store."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def beside(path):
-    """Return the names of all files in a file's folder."""
-    return sorted(each.name for each in path.parent.iterdir())
 
 
 def made(path, *keys, wal=True):
@@ -123,6 +113,11 @@ def garbage(path):
     path.write_bytes(b"experiments, a diary\n" * 100)
 
 
+def scrap(path):
+    """Write a few bytes, which SQLite takes for an empty file."""
+    path.write_bytes(b"x")
+
+
 def foreign(path):
     """Make another program's database."""
     with closing(sqlite3.connect(path)) as connection:
@@ -153,14 +148,15 @@ def overwritten(path):
     ("make", "message"),
     [
         pytest.param(garbage, "file is not a database; it is not a promptlab file; name another one", id="garbage"),
+        pytest.param(scrap, "is not a promptlab file; name another one", id="scrap"),
         pytest.param(foreign, "is another program's SQLite file; name another one", id="foreign"),
         pytest.param(marked, "is another program's SQLite file; name another one", id="marked"),
         pytest.param(truncated, r"damaged.*; copy it, then try `sqlite3 FILE .recover`", id="truncated"),
         pytest.param(overwritten, r"damaged.*; copy it, then try `sqlite3 FILE .recover`", id="overwritten"),
     ],
 )
-def test_a_file_that_is_not_ours_or_not_whole_is_refused_untouched(path, make, message):
-    """The error says what the file is, its bytes stay as they were, and nothing appears beside it."""
+def test_corrupt_db(path, make, message):
+    """What is damaged or not ours is refused with what it is; its bytes stay, and nothing appears beside it."""
     make(path)
     before = sha256(path)
     with pytest.raises(StoreError, match=message):
@@ -203,12 +199,46 @@ def test_the_first_write_switches_to_wal(path):
 
 
 def test_where_there_is_no_shared_memory_a_warning_says_so(path):
-    """A place that cannot do WAL (here: memory) is written all the same, with a warning."""
-    with (
-        closing(sqlite3.connect(":memory:")) as connection,
-        pytest.warns(StoreWarning, match="without shared memory; writing works, but slowly and from one machine only"),
-    ):
-        use_wal(connection, path)
+    """A place that cannot do WAL (here: memory) is written all the same, and there is something to warn of."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        warning = choose_journal(connection, path)
+    assert warning.startswith(
+        f"{path} is on a file system without shared memory, where write-ahead logging is not safe"
+    )
+
+
+def on_network(store):
+    """Let a store believe that its file is on a network file system."""
+    store._network = "nfs4"
+    return store
+
+
+def test_on_a_network_file_system_the_log_is_not_shared_memory(path):
+    """There a file is written with a truncated journal, synced in full, and one warning a store says what it means."""
+    with closing(on_network(Store(path))) as store:
+        with pytest.warns(StoreWarning, match=r"network file system \(nfs4\), where .*one machine write at a time"):
+            add(store, "a")
+        store.close()
+        add(store, "b")
+        mode, sync = store.write(
+            lambda c: [c.execute(f"pragma {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+        ).result()
+        assert (mode, sync, keys(store)) == ("truncate", 2, ["a", "b"])
+        assert beside(path) == ["lab.db", "lab.db-journal"]
+
+
+def test_a_file_in_wal_mode_leaves_it_on_a_network_file_system(path):
+    """What was written on a local disk is switched by the first who writes; who has it open is not disturbed."""
+    made(path, "a")
+    with closing(Store(path)) as other, closing(on_network(Store(path))) as store:
+        assert keys(other) == ["a"]
+        with pytest.warns(StoreWarning, match="network"):
+            add(store, "b")
+        assert (keys(other), store.read("pragma journal_mode")[0][0]) == (["a", "b"], "wal")
+        other.close()
+        store.close()
+        add(store, "c")
+        assert store.read("pragma journal_mode")[0][0] == "delete"  # what a truncated journal looks like from elsewhere
 
 
 def test_switching_to_wal_waits_for_whoever_writes(path):
@@ -221,7 +251,7 @@ def test_switching_to_wal_waits_for_whoever_writes(path):
     ):
         connection.set_trace_callback(lambda _: tried.release())
         other.execute("begin immediate")
-        switching = threading.Thread(target=use_wal, args=(connection, path))
+        switching = threading.Thread(target=choose_journal, args=(connection, path))
         switching.start()
         assert tried.acquire(timeout=10)
         assert tried.acquire(timeout=10)  # it tries again, so the first time it failed
@@ -268,7 +298,7 @@ store.close()
 
 @pytest.mark.parametrize("wal", [pytest.param(True, id="wal"), pytest.param(False, id="rollback-journal")])
 @pytest.mark.parametrize("modes", [pytest.param((0o444, 0o755), id="file"), pytest.param((0o644, 0o555), id="folder")])
-def test_a_file_that_cannot_be_written_is_read(tmp_path, wal, modes):
+def test_readonly_db(tmp_path, wal, modes):
     """A read-only file, or one in a read-only folder, opens, says why it cannot be written, and leaves no trace."""
     (tmp_path / "shelf").mkdir()
     path = made(tmp_path / "shelf" / "lab.db", "a", wal=wal)
@@ -318,7 +348,7 @@ def test_a_place_that_gives_nothing_is_told(tmp_path, content, modes, sentence):
     assert run_python(OPEN, path, as_anybody=True).startswith(f"{path} {sentence}")
 
 
-def test_a_newer_file_is_read_only_and_untouched(path):
+def test_newer_schema(path):
     """A schema of a later version is read, never written, and the sentence says what to do."""
     made(path, "a", wal=False)
     with closing(sqlite3.connect(path)) as connection:
@@ -516,6 +546,72 @@ def test_the_log_is_folded_when_nobody_writes(store, path):
     """A little after the last write the file alone holds everything, so that a copy of it is whole."""
     add(store, "a")
     wait_until(lambda: Path(f"{path}-wal").stat().st_size == 0, "an empty log")
+
+
+WRITE = """
+import sys, time
+from promptlab.store import Store
+store = Store(sys.argv[1])
+insert = "insert into cases (key, inputs) values (?, '{}')"
+for number in range(100_000):
+    store.write(lambda c: c.execute(insert, (number,))).result()
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_backup_live(path):
+    """A copy made while another process writes is whole, and has every row acknowledged before it began."""
+    Store(path).close()
+    with start_python(WRITE, path) as writer, closing(Store(path)) as store:
+        lines = iter(writer.stdout)
+        for acknowledged in (100, 200, 300):
+            while int(next(lines)) < acknowledged:
+                pass
+            copy = store.copy_to(path.with_name(f"{acknowledged}.db"))
+            with closing(sqlite3.connect(copy)) as connection:
+                found = [connection.execute(f"pragma {name}").fetchone()[0] for name in ("journal_mode", "quick_check")]
+                held = {int(key) for (key,) in connection.execute("select key from cases")}
+            assert (found, set(range(acknowledged + 1)) - held) == (["delete", "ok"], set())
+            assert held == set(range(len(held)))
+        writer.kill()
+        writer.stdout.read()
+
+
+def test_a_store_that_may_not_write_leaves_the_file_as_it_is(path):
+    """An older file is read through a migrated copy, and stays as it was."""
+    older(path)
+    before = sha256(path)
+    with closing(Store(path, write=False)) as store:
+        assert (store.read("select text from kept")[0][0], keys(store), store.is_read_only) == ("old", [], True)
+        with pytest.raises(ReadOnlyError, match=r"lab.db was opened to be read only$"):
+            add(store, "a")
+    assert (sha256(path), beside(path)) == (before, ["lab.db"])
+
+
+def test_what_is_done_on_a_snapshot_is_undone(store):
+    """It sees one state of the file, and leaves no trace."""
+    add(store, "a")
+    with store.snapshot() as connection:
+        add_case(connection, key="b")
+        assert connection.execute("select count(*) from cases").fetchone() == (2,)
+    with store.snapshot() as connection:
+        assert connection.execute("select count(*) from cases").fetchone() == (1,)
+        add(store, "c")
+        assert connection.execute("select count(*) from cases").fetchone() == (1,)
+    assert keys(store) == ["a", "c"]
+
+
+def test_vacuum_gives_space_back(store, path):
+    """The space of deleted rows goes back to the disk, and the file can be read and written as before."""
+    add(store, *("x" * 10_000 + str(number) for number in range(200)))
+    store.write(lambda c: c.execute("delete from cases")).result()
+    add(store, "a")
+    done = store.vacuum()
+    assert (done.bytes_before > 2_000_000, done.bytes_after == path.stat().st_size < 400_000) == (True, True)
+    assert repr(done) == f"<Vacuumed {path}: {done.bytes_before / 1e6:.1f} MB, now {done.bytes_after / 1e3:.1f} kB>"
+    add(store, "b")
+    assert keys(store) == ["a", "b"]
 
 
 # Queries of a user
