@@ -80,8 +80,9 @@ def test_a_dry_run_says_what_would_go(lab):
 def test_what_only_this_run_uses_goes(lab):
     """As announced; other runs show what they showed, the search no longer finds it, and the file is sound."""
     frames, announced = {name: lab.load(name).frame() for name in ("narrow", "other")}, lab.forget("wide")
-    before = held(lab)
+    before, schema = held(lab), lab.sql("select sql from sqlite_master order by name")
     done = lab.forget("wide", dry_run=False)
+    pd.testing.assert_frame_equal(lab.sql("select sql from sqlite_master order by name"), schema)
     assert (done.counts, done.bytes, done.is_done) == (announced.counts, announced.bytes, True)
     after = held(lab)
     assert {table: before[table] - number for table, number in after.items() if table != "attempt_samples"} == {
