@@ -270,7 +270,8 @@ def test_a_read_only_file_is_checked_but_for_its_index(path):
 class BusyStore(Store):
     """A store whose index somebody else is always writing to."""
 
-    def index_problem(self, table):
+    def index_problem(self, _):
+        """Fail."""
         msg = f"{self.path} could not be read: database is locked"
         raise StoreError(msg)
 

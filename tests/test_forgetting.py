@@ -191,6 +191,8 @@ def test_a_live_run_is_refused(tmp_path):
         pytest.param(ledger.new_owner(), -1, False, id="run-out"),
         pytest.param(f"{platform.node()}:4194303:a", 60, False, id="of-a-dead-process"),
         pytest.param("another-machine:1:a", 60, True, id="of-another-machine"),
+        pytest.param("somebody", 60, True, id="in-another-form"),
+        pytest.param("somebody", -1, False, id="in-another-form-run-out"),
     ],
 )
 def test_another_process_at_work_is_respected(lab, owner, lasts_s, is_refused):
