@@ -220,11 +220,6 @@ def _check(store: Store, source: Store) -> None:
     if source.schema > SCHEMA_VERSION:
         msg = f"{source.read_only_because}, and to merge it"
         raise StoreError(msg)
-    held = {row[0] for row in source.read("select name from sqlite_master where type = 'table'")}
-    missing = {table.name for table in (*_BEFORE_ENDS, *_AFTER_ENDS)} - held  # a view of that name could run for ever
-    if missing:
-        msg = f"{source.path} lacks {', '.join(sorted(missing))}; it is no whole promptlab file, so nothing was merged"
-        raise StoreError(msg)
 
 
 def _merge(connection: sqlite3.Connection, *, theirs: sqlite3.Connection, source: Path, now_s: float) -> Merged:
