@@ -292,13 +292,6 @@ def leased(lab, owner, lasts_s):
     lab.close()
 
 
-def endless(lab):
-    """Put a view that never ends in the place of a table."""
-    view = "create view views as with recursive n (id) as (select 1 union all select id + 1 from n) select id from n"
-    for statement in ("drop table views", view):
-        lab.store.write(lambda c, statement=statement: c.execute(statement)).result()
-
-
 DEAD = f"{platform.node()}:4194303:a"
 
 
@@ -352,7 +345,6 @@ def test_what_a_living_process_works_on_here_is_left_to_it(lab_at):
             r"was written by a newer promptlab .*; upgrade to write to it, and to merge it$",
             id="newer",
         ),
-        pytest.param(endless, r"lab.db lacks views; it is no whole promptlab file, so nothing was merged$", id="view"),
         pytest.param(lambda lab: (lab.close(), lab.path.unlink()), "does not exist; name the file", id="missing"),
         pytest.param(lambda lab: (lab.close(), lab.path.write_text("x")), "not a promptlab file", id="foreign"),
     ],
