@@ -195,13 +195,30 @@ def forget(connection: sqlite3.Connection, run_id: int, *, now_s: float, dry_run
     return Forgotten(run_id, name, counts, size, kept, is_done=not dry_run)
 
 
+# SQLite looks for rows that still refer to each row that goes. Without these, columns that have no index would be read
+# whole each time (measured, 10,000 answers of a million: not done in 90 s, with them 1.8 s). They go before the commit.
+_WAYS_BACK = {
+    "forgetting_outputs": "samples (output_id)",
+    "forgetting_own_outputs": "trials (output_id)",
+    "forgetting_cases": "trials (case_id)",
+    "forgetting_scored_cases": "scores (case_id)",
+    "forgetting_left": "pairings (left_id)",
+    "forgetting_right": "pairings (right_id)",
+    "forgetting_undone": "votes (undone_by)",
+}
+
+
 def _delete(connection: sqlite3.Connection, run: Mapping[str, int]) -> None:
+    for name, column in _WAYS_BACK.items():
+        connection.execute(f"create index {name} on {column}")
     for statement in _LET_GO:
         connection.execute(statement)
     for table, condition in _GOING.items():
         connection.execute(f"delete from {table} where {condition}", run if ":run" in condition else {})  # noqa: S608
     for statement in _CLOSE:
         connection.execute(statement, run if ":run" in statement else {})
+    for name in _WAYS_BACK:
+        connection.execute(f"drop index {name}")
 
 
 def _number(connection: sqlite3.Connection, what: str, table: str, run: Mapping[str, int]) -> int:

@@ -535,4 +535,7 @@ def _inserted(cursor: sqlite3.Cursor) -> int:
 
 def is_held(owner: str, lease_until: float, now_s: float) -> bool:
     """Whether a lease is one that a process may still be working on."""
-    return lease_until > now_s and _may_live(owner)
+    try:
+        return lease_until > now_s and _may_live(owner)
+    except (ValueError, OverflowError):  # an owner in a form that is not ours: only its lease can tell
+        return True

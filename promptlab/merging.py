@@ -144,7 +144,8 @@ _AFTER_ENDS = (
     ),
     _Table("views"),
 )
-_MAPPED = [table.name for table in (*_BEFORE_ENDS, *_AFTER_ENDS) if table.name != "attempt_samples"]
+#: Tables that others refer to: of their rows it is kept under which id they are here.
+_MAPPED = ("runs", "templates", "cases", "requests", "samples", "attempts", "outputs", "pairings", "votes")
 
 _THEIR_ENDS = "create temp table their_ends (sample integer primary key, state, failure, reason, output)"
 _READ_ENDS = "select id, state, failure, reason, output_id from samples where state in ('stopped', 'failed', 'done')"
@@ -277,7 +278,7 @@ def _written(table: _Table, column: str) -> str:
 
 def _read(theirs: sqlite3.Connection, table: _Table, columns: list[str]) -> Iterator[dict[str, Any]]:
     values = ", ".join(f"{table.reads.get(column, column)} as {column}" for column in columns)
-    order = f"{table.name}.id" if table.name in _MAPPED else ", ".join(table.key)
+    order = "attempt_id" if table.name == "attempt_samples" else f"{table.name}.id"
     yield from _rows(theirs, f"select {values} from {table.name} order by {order}")  # noqa: S608
 
 
@@ -289,9 +290,7 @@ def _rows(connection: sqlite3.Connection, sql: str, parameters: tuple[Any, ...] 
 
 def _updated(connection: sqlite3.Connection, theirs: sqlite3.Connection) -> int:
     """Take over what went on there with rows that both files have: runs that ended, attempts whose end came."""
-    runs = list(
-        _rows(theirs, "select uid, status, reason, started_at, finished_at from runs where status != 'running'")
-    )
+    runs = _rows(theirs, "select uid, status, reason, started_at, finished_at from runs where status != 'running'")
     changed = max(0, connection.executemany(_RUN_ENDED, runs).rowcount)
     return changed + _revived(connection, theirs) + _ended(connection, theirs)
 

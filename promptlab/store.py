@@ -76,7 +76,7 @@ class Store:
     def __init__(self, path: str | Path, *, create: bool = True, write: bool = True) -> None:
         self.path = Path(path).expanduser()
         self._may_write = write
-        self._network = network_file_system(self.path.resolve())
+        self._network = self._network_type()
         self._was_warned = False
         self._pid = os.getpid()
         self._lock = threading.Lock()
@@ -173,7 +173,7 @@ class Store:
 
     def copy_to(self, path: str | Path) -> Path:
         """Write a compact copy that opens on read-only media, for sharing or for git; refuses to overwrite."""
-        target = Path(path)
+        target = Path(path).expanduser()
         if not _make(target, create=True):
             msg = f"{target} exists; remove it or name another file"
             raise StoreError(msg)
@@ -219,6 +219,9 @@ class Store:
 
     # Opening
 
+    def _network_type(self) -> str | None:
+        return network_file_system(self.path.resolve())
+
     def _checked(self) -> str | None:
         """Bring the file up to date where that can be; return why it cannot be written, or None."""
         with self._told("could not be opened"), closing(self._open_read(self.path)) as connection:
@@ -245,7 +248,7 @@ class Store:
         if version < SCHEMA_VERSION:
             with self._told(f"could not be brought to schema {SCHEMA_VERSION}"):
                 self._migrate()
-        if self._network:
+        if self._network:  # now, since later our own readers would be in the way
             with closing(self._open(self.path, "rw")) as connection:
                 _leave_wal(connection)
         return None

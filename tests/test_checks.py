@@ -8,7 +8,7 @@ import pytest
 
 from files import sha256
 from processes import run_python
-from promptlab import Lab, _loop, checks
+from promptlab import Lab, StoreError, _loop, checks
 from promptlab.store import Store
 from promptlab.testing import ScriptedBackend, error_reply
 from studies import plan_of
@@ -267,10 +267,29 @@ def test_a_read_only_file_is_checked_but_for_its_index(path):
     assert sha256(path) == before
 
 
+class BusyStore(Store):
+    """A store whose index somebody else is always writing to."""
+
+    def index_problem(self, _):
+        """Fail."""
+        msg = f"{self.path} could not be read: database is locked"
+        raise StoreError(msg)
+
+
+def test_an_index_that_is_being_written_is_left_alone(path):
+    """What could not be compared is told; everything else was checked."""
+    with closing(BusyStore(path)) as store:
+        report = checks.check(store)
+    told = f"the search index was not compared with the texts: {path} could not be read: database is locked"
+    assert (report.ok, report.notes, report.checked["answers"]) == (True, [told], 8)
+
+
 def test_a_report_can_be_read(path):
     """The card and the text say what was looked at and what was found; what a row holds is escaped."""
     damaged(path, "update templates set messages = '[]'")
     report = checked(path)
     assert repr(report).splitlines()[1:] == ["template 1: its key is not that of its messages"]
     assert f"{path}: 1 problem; " in repr(report)
-    assert "<li>template 1: its key is not that of its messages</li>" in report._repr_html_()
+    html = report._repr_html_()
+    assert "<li>template 1: its key is not that of its messages</li>" in html
+    assert [f"{number}</td>" in html for number in report.checked.values()] == [True] * len(report.checked)

@@ -80,8 +80,9 @@ def test_a_dry_run_says_what_would_go(lab):
 def test_what_only_this_run_uses_goes(lab):
     """As announced; other runs show what they showed, the search no longer finds it, and the file is sound."""
     frames, announced = {name: lab.load(name).frame() for name in ("narrow", "other")}, lab.forget("wide")
-    before = held(lab)
+    before, schema = held(lab), lab.sql("select sql from sqlite_master order by name")
     done = lab.forget("wide", dry_run=False)
+    pd.testing.assert_frame_equal(lab.sql("select sql from sqlite_master order by name"), schema)
     assert (done.counts, done.bytes, done.is_done) == (announced.counts, announced.bytes, True)
     after = held(lab)
     assert {table: before[table] - number for table, number in after.items() if table != "attempt_samples"} == {
@@ -190,6 +191,8 @@ def test_a_live_run_is_refused(tmp_path):
         pytest.param(ledger.new_owner(), -1, False, id="run-out"),
         pytest.param(f"{platform.node()}:4194303:a", 60, False, id="of-a-dead-process"),
         pytest.param("another-machine:1:a", 60, True, id="of-another-machine"),
+        pytest.param("somebody", 60, True, id="in-another-form"),
+        pytest.param("somebody", -1, False, id="in-another-form-run-out"),
     ],
 )
 def test_another_process_at_work_is_respected(lab, owner, lasts_s, is_refused):

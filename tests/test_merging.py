@@ -92,6 +92,7 @@ def test_a_merged_run_shows_what_it_showed(lab_at):
     assert repr(done) == (
         f"<Merged {theirs.path}: 1 run, 4 cases, 4 requests, 8 samples, 8 attempts, 6 outputs, 8 trials>"
     )
+    assert "<li>8 trials</li>" in done._repr_html_()
     pd.testing.assert_frame_equal(shown(ours, 2), shown(theirs, 1))
     summaries = [lab.runs().iloc[-1].drop("id") for lab in (ours, theirs)]
     pd.testing.assert_series_equal(*summaries, check_names=False)

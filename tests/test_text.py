@@ -127,6 +127,33 @@ def test_a_duration_reads_as_a_person_says_it(seconds, expected):
     assert _text.duration(seconds) == expected
 
 
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        pytest.param(0, "0 bytes", id="nothing"),
+        pytest.param(1, "1 byte", id="one"),
+        pytest.param(999, "999 bytes", id="bytes"),
+        pytest.param(1_000, "1.0 kB", id="kilobytes"),
+        pytest.param(1_234_567, "1.2 MB", id="megabytes"),
+        pytest.param(2_099_408_896, "2.1 GB", id="gigabytes"),
+    ],
+)
+def test_a_size_has_the_unit_that_fits(number, expected):
+    """Bytes are counted, larger sizes rounded."""
+    assert _text.size(number) == expected
+
+
+def test_counts_leave_out_what_is_not_there():
+    """Each count agrees with its noun."""
+    assert _text.counts({"runs": 1, "votes": 0, "outputs": 2400}) == ["1 run", "2,400 outputs"]
+
+
+def test_a_table_takes_html_of_ours_as_it_is():
+    """Only what was made as HTML is not escaped."""
+    table = _text.html_table([(_text.Html("<mark>a</mark>"), "<mark>b</mark>")])
+    assert ("<mark>a</mark>" in table, "<mark>b</mark>" in table) == (True, False)
+
+
 def test_a_text_table_lines_up():
     """Columns are as wide as their widest cell, hidden characters are shown, and no line ends in blanks."""
     table = _text.text_table([("a", 1), ("long\x1b", "")], head=("name", "n"))
