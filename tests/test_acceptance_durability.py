@@ -357,7 +357,7 @@ def test_kernel_restart(path, fault_server, kernel, restarts, now):
     assert [found.items() <= final.items() for found in history] == [True] * restarts
     assert discrepancies(path, fault_server.ledger()) == {}
     assert (len(final), attempts["ok"]) == (questions, questions)
-    assert attempts.get("unknown", 0) <= 8 * restarts
+    assert attempts.get("unknown", 0) <= (8 * restarts if now else 0)  # the button interrupts first, which ends cleanly
 
 
 # Locks, and a log that stays small
