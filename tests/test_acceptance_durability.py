@@ -357,7 +357,7 @@ def test_kernel_restart(path, fault_server, kernel, restarts, now):
     assert [found.items() <= final.items() for found in history] == [True] * restarts
     assert discrepancies(path, fault_server.ledger()) == {}
     assert (len(final), attempts["ok"]) == (questions, questions)
-    assert attempts.get("unknown", 0) <= 8 * restarts
+    assert attempts.get("unknown", 0) <= (8 * restarts if now else 0)  # the button interrupts first, which ends cleanly
 
 
 # Locks, and a log that stays small
@@ -366,7 +366,7 @@ def test_kernel_restart(path, fault_server, kernel, restarts, now):
 @pytest.mark.parametrize("held_s", [pytest.param(1, id="suite"), pytest.param(30, id="soak", marks=pytest.mark.soak)])
 def test_locked_db(path, fault_server, held_s):
     """While another program holds the file nothing is lost, nothing fails, and the notebook can read."""
-    fault_server.set(latency_ms=10)
+    fault_server.set(latency_ms=40)
     with Lab(path, base_url=fault_server.base_url, api_key=KEY, policy=BRISK) as lab:
         run = lab.start(plan_of(lab, 300), concurrency=8)
         wait_until(lambda: run.progress.done >= 20, "the first answers")
