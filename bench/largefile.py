@@ -47,7 +47,7 @@ _PLAN = {
 }
 _ADD_RUN = """
 insert into runs (id, uid, name, status, plan_key, plan, backend, base_url, created_at, promptlab_version,
-  python_version, sqlite_version) values (?, ?, ?, 'done', ?, ?, '{}', ?, ?, '', '', '')
+  python_version, sqlite_version) values (?, ?, ?, 'done', ?, ?, ?, ?, ?, '', '', '')
 """
 _ADD = {
     "requests": """
@@ -100,8 +100,10 @@ def make(path: Path, requests: int) -> None:
 def _add_head(connection: sqlite3.Connection, requests: int) -> None:
     connection.execute("insert into templates values (1, 'k', 'ask', 1, '[]', ?, null, '')", (_at(0),))
     connection.execute("insert into cases values (1, 'k', ?)", (json.dumps({"q": "?"}),))
-    plan, share = json.dumps(_PLAN), requests // RUNS
-    rows = [(run, f"u{run}", f"run {run}", f"k{run}", plan, IDENTITY, _at((run - 1) * share)) for run in _runs()]
+    plan, backend, share = json.dumps(_PLAN), json.dumps({"kind": "openai", "identity": IDENTITY}), requests // RUNS
+    rows = [
+        (run, f"u{run}", f"run {run}", f"k{run}", plan, backend, IDENTITY, _at((run - 1) * share)) for run in _runs()
+    ]
     connection.executemany(_ADD_RUN, rows)
 
 
