@@ -100,15 +100,10 @@ def make(path: Path, requests: int) -> None:
 def _add_head(connection: sqlite3.Connection, requests: int) -> None:
     connection.execute("insert into templates values (1, 'k', 'ask', 1, '[]', ?, null, '')", (_at(0),))
     connection.execute("insert into cases values (1, 'k', ?)", (json.dumps({"q": "?"}),))
-    plan, backend, share = json.dumps(_PLAN), json.dumps({"kind": "openai", "identity": IDENTITY}), requests // RUNS
-    rows = [
-        (run, f"u{run}", f"run {run}", f"k{run}", plan, backend, IDENTITY, _at((run - 1) * share)) for run in _runs()
-    ]
+    described = (json.dumps(_PLAN), json.dumps({"kind": "openai", "identity": IDENTITY}), IDENTITY)
+    share = requests // RUNS
+    rows = [(run, f"u{run}", f"run {run}", f"k{run}", *described, _at((run - 1) * share)) for run in range(1, RUNS + 1)]
     connection.executemany(_ADD_RUN, rows)
-
-
-def _runs() -> range:
-    return range(1, RUNS + 1)
 
 
 def _add_exchanges(connection: sqlite3.Connection, rows: list[dict[str, tuple[Any, ...]]]) -> None:
