@@ -28,12 +28,14 @@ WORDS = [f"{first}{second}{third}" for first in "bdfgklmnprst" for second in "ae
 SENTENCES = 20_000  # a prompt and an answer are two or three of them
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
-#: What is searched for -> (the text, the bar in milliseconds).
-SEARCHES: dict[str, tuple[str, float | None]] = {
-    "a word in no answer": ("absent", 100),
-    "in 10": ("rare10", 100),
-    "in 1,000": ("rare1000", 100),
-    "the commonest word": (WORDS[0], None),
+#: What is searched for -> (the text, other arguments, the bar in milliseconds).
+SEARCHES: dict[str, tuple[str, dict[str, str], float]] = {
+    "a word in none": ("absent", {}, 100),
+    "in 10": ("rare10", {}, 100),
+    "in 1,000": ("rare1000", {}, 100),
+    "in 1,000, one model": ("rare1000", {"model": "model-0"}, 100),
+    "two seldom words": (f"{WORDS[-1]} {WORDS[-2]}", {}, 100),
+    "the commonest word, the newest": (WORDS[0], {}, 100),
 }
 
 _PLAN = {
