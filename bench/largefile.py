@@ -28,12 +28,14 @@ WORDS = [f"{first}{second}{third}" for first in "bdfgklmnprst" for second in "ae
 SENTENCES = 20_000  # a prompt and an answer are two or three of them
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
-#: What is searched for -> (the text, the bar in milliseconds).
-SEARCHES: dict[str, tuple[str, float | None]] = {
-    "a word in no answer": ("absent", 100),
-    "in 10": ("rare10", 100),
-    "in 1,000": ("rare1000", 100),
-    "the commonest word": (WORDS[0], None),
+#: What is searched for -> (the text, other arguments, the bar in milliseconds).
+SEARCHES: dict[str, tuple[str, dict[str, str], float]] = {
+    "a word in none": ("absent", {}, 100),
+    "in 10": ("rare10", {}, 100),
+    "in 1,000": ("rare1000", {}, 100),
+    "in 1,000, one model": ("rare1000", {"model": "model-0"}, 100),
+    "two seldom words": (f"{WORDS[-1]} {WORDS[-2]}", {}, 100),
+    "the commonest word, the newest": (WORDS[0], {}, 100),
 }
 
 _PLAN = {
@@ -47,7 +49,7 @@ _PLAN = {
 }
 _ADD_RUN = """
 insert into runs (id, uid, name, status, plan_key, plan, backend, base_url, created_at, promptlab_version,
-  python_version, sqlite_version) values (?, ?, ?, 'done', ?, ?, '{}', ?, ?, '', '', '')
+  python_version, sqlite_version) values (?, ?, ?, 'done', ?, ?, ?, ?, ?, '', '', '')
 """
 _ADD = {
     "requests": """
@@ -100,13 +102,10 @@ def make(path: Path, requests: int) -> None:
 def _add_head(connection: sqlite3.Connection, requests: int) -> None:
     connection.execute("insert into templates values (1, 'k', 'ask', 1, '[]', ?, null, '')", (_at(0),))
     connection.execute("insert into cases values (1, 'k', ?)", (json.dumps({"q": "?"}),))
-    plan, share = json.dumps(_PLAN), requests // RUNS
-    rows = [(run, f"u{run}", f"run {run}", f"k{run}", plan, IDENTITY, _at((run - 1) * share)) for run in _runs()]
+    described = (json.dumps(_PLAN), json.dumps({"kind": "openai", "identity": IDENTITY}), IDENTITY)
+    share = requests // RUNS
+    rows = [(run, f"u{run}", f"run {run}", f"k{run}", *described, _at((run - 1) * share)) for run in range(1, RUNS + 1)]
     connection.executemany(_ADD_RUN, rows)
-
-
-def _runs() -> range:
-    return range(1, RUNS + 1)
 
 
 def _add_exchanges(connection: sqlite3.Connection, rows: list[dict[str, tuple[Any, ...]]]) -> None:

@@ -11,7 +11,7 @@ import email.utils
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any, Literal
@@ -186,7 +186,9 @@ def redact(content: bytes, secrets: Iterable[str], *, key_like: bool) -> tuple[b
     return clean, clean != content
 
 
-def _redacted_text(text: str, secrets: Iterable[str]) -> str:
+def _redacted_text(text: str, secrets: Sequence[str]) -> str:
+    if text.isascii() and "\\" not in text and not any(secret and secret in text for secret in secrets):
+        return text  # as all but all headers are: nothing to spell otherwise, nothing to replace
     return redact(text.encode(errors="replace"), secrets, key_like=False)[0].decode()
 
 

@@ -162,39 +162,47 @@ class PlanRows:
 
 def add_trials(connection: sqlite3.Connection, plan: Plan, rows: PlanRows, positions: range) -> None:
     """Insert the requests, samples and trials at some positions; those already there are left as they are."""
-    trials = [plan[position] for position in positions]
-    requests = {trial.request.key: trial.request for trial in trials}
-    connection.executemany(_ADD_REQUEST, map(_request_row, requests.values()))
-    described_trials = [
-        {
-            "run_id": rows.run_id,
-            "position": trial.position,
-            "template_id": rows.template_ids[plan.place(trial.position)[0]],
-            "case_id": rows.case_ids[trial.case_index],
-            "case_index": trial.case_index,
-            "params": compact(dict(trial.cell)),
-            "repeat": trial.repeat,
-            "generation": plan.generation,
-            "backend": plan.identity,
-            "sample_key": trial.request.sample_key,
-            "request_key": trial.request.key,
-        }
-        for trial in trials
-    ]
+    requests: dict[str, Request] = {}
+    described_trials = []
+    for position in positions:
+        template, cell, case, repeat = plan.place(position)
+        request = plan.request(position)
+        key = request.key
+        requests[key] = request
+        described_trials.append(
+            {
+                "run_id": rows.run_id,
+                "position": position,
+                "template_id": rows.template_ids[template],
+                "case_id": rows.case_ids[case],
+                "case_index": case,
+                "params": compact(dict(plan.grid[cell])),
+                "repeat": repeat,
+                "generation": plan.generation,
+                "backend": plan.identity,
+                "sample_key": request.sample_key,
+                "request_key": key,
+            }
+        )
+    connection.executemany(_ADD_REQUEST, map(_request_row, requests.items()))
     connection.executemany(_ADD_SAMPLE, described_trials)
     connection.executemany(_ADD_TRIAL, described_trials)
 
 
-def _request_row(request: Request) -> tuple[str, str, str, str, str]:
-    return request.key, request.endpoint, request.model, request.body, request.text
+def _request_row(keyed: tuple[str, Request]) -> tuple[str, str, str, str, str]:
+    key, request = keyed
+    return key, request.endpoint, request.model, request.body, request.text
 
 
 # An attempt
 
-_SAMPLE = "select state, owner, lease_until from samples where id = ?"
+_SAMPLE = """
+select state, owner, lease_until, request_id, requests.key
+from samples join requests on requests.id = request_id where samples.id = ?
+"""
 _LEASE = """
 update samples set state = 'leased', owner = :owner, lease_until = :until, failure = null, reason = null,
-  request_id = (select id from requests where key = :request_key)
+  request_id = :request_id
 where id = :sample_id
 """
 _ABANDON = """
@@ -204,7 +212,7 @@ where state = 'sent' and id in (select attempt_id from attempt_samples where sam
 """
 _ADD_ATTEMPT = """
 insert into attempts (run_id, request_id, number, state, client_request_id, sent_at, cost_usd, reserved_usd)
-values (:run_id, (select id from requests where key = :request_key),
+values (:run_id, :request_id,
   1 + (select count(*) from attempt_samples where sample_id = :sample_id), 'sent', :client_request_id, :sent_at,
   :cost_usd, :reserved_usd)
 """
@@ -241,24 +249,27 @@ def begin_attempt(
     so far name another one. `reserved_usd` is what the attempt can cost at most; None if that is not known.
     """
     abandoned = []
+    request_id, request_key, key = 0, "", request.key
     for sample_id in sample_ids:
-        state, holder, until = connection.execute(_SAMPLE, (sample_id,)).fetchone()
+        state, holder, until, request_id, request_key = connection.execute(_SAMPLE, (sample_id,)).fetchone()
         if state == "done":
             return Claim("done")
         if state == "leased" and holder != owner:
             if until > now_s and _may_live(holder):
                 return Claim("leased")
             abandoned.append((sample_id,))
-    connection.executemany(_ABANDON, abandoned)
-    if len(sample_ids) > 1:
-        connection.execute(_ADD_REQUEST, _request_row(request))
+    if abandoned:
+        connection.executemany(_ABANDON, abandoned)
+    if request_key != key:
+        connection.execute(_ADD_REQUEST, _request_row((key, request)))
+        request_id = connection.execute("select id from requests where key = ?", (key,)).fetchone()[0]
     row: dict[str, Any] = {
         "run_id": run_id,
         "sample_id": sample_ids[0],
-        "request_key": request.key,
+        "request_id": request_id,
         "owner": owner,
         "until": now_s + LEASE_S,
-        "client_request_id": f"plab-{uuid.uuid4().hex}",
+        "client_request_id": _client_request_id(now_s),
         "sent_at": timestamp(now_s),
         "cost_usd": 0.0 if reserved_usd == 0 else None,
         "reserved_usd": reserved_usd,
@@ -268,6 +279,11 @@ def begin_attempt(
         connection.execute(_LEASE, {**row, "sample_id": sample_id})
         connection.execute("insert into attempt_samples values (?, ?, ?)", (attempt_id, sample_id, choice))
     return Claim("sent", attempt_id, row["client_request_id"], row["until"])
+
+
+def _client_request_id(now_s: float) -> str:
+    """Return a name that no other attempt has, and that sorts by time: the index of a large file grows at its end."""
+    return f"plab-{int(now_s * 1000):012x}{os.urandom(10).hex()}"
 
 
 def withdraw_attempt(connection: sqlite3.Connection, claim: Claim) -> None:

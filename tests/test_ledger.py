@@ -196,6 +196,15 @@ def test_a_claim_leases_the_sample_and_notes_the_attempt(file):
     assert rows(file, "select * from attempt_samples") == [(claim.attempt_id, 1, 0)]
 
 
+def test_attempts_are_named_in_the_order_of_time(file):
+    """So the index of their names grows at its end, which a large file is quicker to write."""
+    plan = planned(1)
+    registered(file, plan)
+    names = [begun(file, plan, now_s=NOW_S + second).client_request_id for second in (0, 1, 1000)]
+    assert names == sorted(names)
+    assert {len(name) for name in names} == {37}
+
+
 def test_the_holder_of_a_lease_may_send_again(file):
     """A retry is a new attempt under the same lease, with the next number."""
     plan = planned(1)

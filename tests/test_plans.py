@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptlab import Cases, ParameterGrid, PlanError, PromptTemplate
+from promptlab import Cases, ParameterGrid, PlanError, PromptTemplate, plans
 from promptlab.plans import CASES_IN_BLOCK, Estimate, validated
 
 ONE_SEED = "one seed for all cases: the same draw decides every answer, so that sampling noise does not average out"
@@ -106,6 +106,16 @@ def test_keys_and_sizes_of_all_requests(repeats):
     keys, sizes = plan.measured
     assert keys == [plan.request(position).sample_key for position in range(0, len(plan), repeats)]
     assert sizes == [len(b"Answer with one word.\n\n\xc3\xa9")] * 2 + [len(b"Please: \xc3\xa9")] * 2
+
+
+def test_long_prompts_are_not_all_kept():
+    """What is at hand stays within its bound, and every request is the one it should be, also a second time."""
+    plan = planned(cases=[{"question": str(number) * 2_000_000} for number in range(4)])
+    for _ in range(2):
+        assert [plan.request(number).text[-2_000_001:] for number in range(4)] == [
+            f"\n{str(number) * 2_000_000}" for number in range(4)
+        ]
+        assert plan._prompts._chars <= plans._KEPT_CHARS
 
 
 # The order of sending

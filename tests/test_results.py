@@ -417,6 +417,13 @@ def test_facts_of_a_model_are_those_of_its_answers(lab_of):
     )
 
 
+def test_facts_look_at_the_newest_attempts_only(lab_of):
+    """A model that a large file does not know is not looked for in all of it."""
+    lab = lab_of()
+    steps = [row["detail"] for row in lab.store.read(f"explain query plan {results._FACTS}", ("m", "scripted"))]
+    assert "SEARCH attempts USING INTEGER PRIMARY KEY (rowid>?)" in steps
+
+
 def test_the_index_of_refusals_is_used(lab_of):
     """Making a plan does not read every attempt of a large file."""
     lab = lab_of()

@@ -13,7 +13,7 @@ from files import beside, sha256
 from processes import run_python, start_python, wait_until
 from promptlab.errors import ReadOnlyError, StoreError
 from promptlab.migrations import APPLICATION_ID, SCHEMA_VERSION
-from promptlab.store import Store, StoreWarning, choose_journal
+from promptlab.store import READ_ROWS, Store, StoreWarning, choose_journal
 
 
 @pytest.fixture
@@ -72,6 +72,16 @@ def test_what_was_written_is_read_by_the_next(path):
     made(path, "a", "b")
     with closing(Store(path)) as store:
         assert keys(store) == ["a", "b"]
+
+
+def test_a_large_read_comes_in_batches(store):
+    """No row is lost between two of them, and an error is one of ours."""
+    counted = "with recursive n (i) as (select 0 union all select i + 1 from n where i < ?) select i from n"
+    batches = list(store.batches(counted, (2 * READ_ROWS,)))
+    assert [len(rows) for rows in batches] == [READ_ROWS, READ_ROWS, 1]
+    assert [row[0] for rows in batches for row in rows] == list(range(2 * READ_ROWS + 1))
+    with pytest.raises(StoreError, match="could not be read"):
+        list(store.batches("select absent"))
 
 
 def test_a_missing_folder_is_named(tmp_path):
