@@ -17,7 +17,7 @@ from promptlab import requests
 from promptlab.attempts import Outcome, told
 from promptlab.prices import most_completion
 from promptlab.requests import Request
-from promptlab.retries import Refusal, Stop, refusal
+from promptlab.retries import Refusal, Stop, classify, refusal
 from promptlab.tokens import BYTES_PER_TOKEN
 
 
@@ -117,7 +117,7 @@ class Stops:
         """Remember what an attempt says about later ones."""
         reason, failure = told(outcome), outcome.failure
         if stop.scope == "run":
-            self.run = "account", reason
+            self.run = classify(outcome), reason
         elif stop.scope == "model":
             self.models[job.request.model] = reason
         elif stop.scope == "parameter" and failure and failure.param and failure.param in job.params:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from promptlab._json import canonical
@@ -38,9 +38,10 @@ class RetryPolicy:
     Attributes
     ----------
     attempts
-        How often one request is sent at most, throttled attempts not counted.
+        How often one request is sent at most; throttled attempts are not counted, nor those that met an outage.
     outage_s
-        How long one request is retried at most, in seconds.
+        How long one request is retried at most, in seconds, and how long a server may answer nobody before the run
+        stops.
     first_wait_s, longest_wait_s
         The bound of the first wait and of any wait; the bound doubles, and a wait is drawn evenly below it ("full
         jitter", AWS Architecture Blog 2015).
@@ -67,14 +68,47 @@ class History:
     bad_replies: int = 0
     since_s: float | None = None
 
-    def after(self, kind: Kind, *, now_s: float) -> History:
-        """Return the history with one more attempt of this kind, which has just failed."""
+    def after(self, kind: Kind, *, now_s: float, is_outage: bool = False) -> History:
+        """Return the history with one more attempt of this kind, which has just failed.
+
+        Throttles are not counted, nor what surely cost nothing while nobody is answered: that is no request's fault.
+        """
+        is_free = kind == "throttle" or (is_outage and kind == "transient")
         return History(
-            counted=self.counted + (kind != "throttle"),
-            throttled=self.throttled + (kind == "throttle"),
+            counted=self.counted + (not is_free),
+            throttled=self.throttled + is_free,
             bad_replies=self.bad_replies + (kind == "bad_reply"),
             since_s=now_s if self.since_s is None else self.since_s,
         )
+
+
+_FEW = 8  # requests that fail in a row by an accident of their own; more are no accident
+
+
+@dataclass(slots=True)
+class Outage:
+    """Whether nobody is answered any more: eight different requests failed in a row, without an answer between.
+
+    `since_s` is when the first of them failed, `probes` how many attempts failed since the outage was noticed.
+    """
+
+    failing: set[int] = field(default_factory=set)
+    since_s: float = math.inf
+    probes: int = 0
+    is_on: bool = False
+
+    def failed(self, request: int, *, now_s: float) -> None:
+        """Note that an attempt at a request failed."""
+        if not self.failing:
+            self.since_s = now_s
+        self.failing.add(request)
+        self.probes += self.is_on
+        self.is_on = self.is_on or len(self.failing) >= _FEW
+
+    def ended(self) -> None:
+        """Note a reply to the point: the server is there."""
+        self.failing.clear()
+        self.since_s, self.probes, self.is_on = math.inf, 0, False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,22 +145,30 @@ def decide(
     *,
     now_s: float,
     answered_s: float = -math.inf,
+    outage: Outage | None = None,
     random: Callable[[], float],
 ) -> Retry | Stop:
     """Return what to do after a failed attempt.
 
-    `history` includes it, `answered_s` is when the last answer to any request came, and `random` draws from [0, 1). A
-    throttle concerns every request: it ends the run when nothing was answered for as long as an outage may last, or
-    when the server asks to wait longer than that.
+    `history` and `outage` include it, `answered_s` is when the last answer to any request came, and `random` draws from
+    [0, 1). A throttle concerns every request, and so does an outage: either ends the run when nothing was answered for
+    as long as an outage may last, or when the server asks to wait longer than that.
     """
     kind = classify(outcome)
     if kind in _SCOPES:
         return Stop(_SCOPES[kind])
-    wait_s = _wait_s(outcome, history, policy, random)
+    outage = outage or Outage()
+    wait_s = _wait_s(
+        outcome, outage.probes + 1 if outage.is_on else history.counted + history.throttled, policy, random
+    )
     since_s = now_s if history.since_s is None else history.since_s
     if kind == "throttle":
         is_over = now_s + wait_s - max(since_s, answered_s) > policy.outage_s
         return Stop("run") if is_over else Retry(wait_s, for_all=True)
+    if outage.is_on and now_s + wait_s - outage.since_s > policy.outage_s:
+        return Stop("run")
+    if outage.is_on and kind == "transient":
+        return Retry(wait_s, for_all=True)
     spent = history.counted >= policy.attempts or history.bad_replies > policy.bad_replies
     return Stop("trial") if spent or now_s + wait_s - since_s > policy.outage_s else Retry(wait_s)
 
@@ -168,10 +210,9 @@ def _is_quota(failure: Failure) -> bool:
     return bool({failure.type, failure.code} & QUOTA_CODES)
 
 
-def _wait_s(outcome: Outcome, history: History, policy: RetryPolicy, random: Callable[[], float]) -> float:
+def _wait_s(outcome: Outcome, failures: int, policy: RetryPolicy, random: Callable[[], float]) -> float:
     if outcome.retry_after_s:  # 0 says nothing (Azure sends it), and would have a throttled request sent without pause
         return outcome.retry_after_s
-    failures = history.counted + history.throttled
     bound_s = min(policy.longest_wait_s, policy.first_wait_s * 2.0 ** min(failures - 1, _MOST_DOUBLINGS))
     return bound_s * random()
 

@@ -24,7 +24,7 @@ from promptlab.errors import PromptlabError, StoreError
 from promptlab.jobs import Clock, Job, Progress, Stops
 from promptlab.limits import Allowance, Budget, Pace, RateLimits, Taken
 from promptlab.prices import PriceList, most_completion
-from promptlab.retries import History, Kind, Retry, RetryPolicy, Stop, classify, decide
+from promptlab.retries import History, Kind, Outage, Retry, RetryPolicy, Stop, classify, decide
 from promptlab.sharing import oddity
 from promptlab.store import Store
 from promptlab.writer import Operation
@@ -95,6 +95,8 @@ class Runner:
         self._gate_opens_s = 0.0  # on the monotonic clock: nothing is sent before
         self._limits_open_s = 0.0  # the same, for jobs that have not passed the gate yet
         self._answered_s = -math.inf  # when the last answer came
+        self._outage = Outage()
+        self._is_throttled = False  # nobody was answered since the last throttle
         self._is_cut = False  # some job was not taken to an end
         self._passes = 0  # jobs past the gate, and not settled
         self._single: set[str] = set()  # models that do not honour n
@@ -119,6 +121,8 @@ class Runner:
         """What keeps the gate closed, while it is."""
         if not self.waiting_s:
             return None
+        if self._outage.is_on:
+            return "the server, which answers nobody"
         return "the server, which was asked too fast" if self._is_shut else "its rate limits"
 
     def stop(self) -> None:
@@ -276,11 +280,11 @@ class Runner:
                 self._settled.clear()
                 if wait_s > 0:
                     await self.clock.wait(self._settled, wait_s)
-                elif self.budget is None or self.budget.fits(worst_usd or 0.0):
-                    return self._let_pass(job, worst_usd)
-                elif self._passes:
+                elif self._passes and (self._is_probing or not self._affords(worst_usd)):
                     await self._settled.wait()
-                else:
+                elif self._affords(worst_usd):
+                    return self._let_pass(job, worst_usd)
+                elif self.budget:
                     self.stops.run = "cost", _over_budget(self.budget, worst_usd or 0.0)
         return None
 
@@ -289,6 +293,14 @@ class Runner:
         now_s = self.clock.monotonic_s()
         self._limits_open_s = now_s + self.allowance.wait_s(job.request.model, **self._counts(job), now_s=now_s)
         return self.waiting_s
+
+    def _affords(self, worst_usd: float | None) -> bool:
+        return self.budget is None or self.budget.fits(worst_usd or 0.0)
+
+    @property
+    def _is_probing(self) -> bool:
+        """Whether one request at a time is sent, until an answer shows that the server answers again."""
+        return self._outage.is_on or self._is_throttled
 
     @property
     def _is_shut(self) -> bool:
@@ -354,11 +366,13 @@ class Runner:
         if outcome.state == "ok":
             return None, history, await self._answered(job, finish)
         kind = classify(outcome)
-        history = history.after(kind, now_s=now_s)
+        if kind in {"throttle", "transient", "unknown"}:
+            self._outage.failed(job.sample_ids[0], now_s=now_s)
+        elif kind != "bad_reply":  # it says what is wrong with the request, so it is no outage
+            self._end_outage()
+        history = history.after(kind, now_s=now_s, is_outage=self._outage.is_on)
         finish = replace(finish, failure=kind, reason=told(outcome))
-        decision = decide(
-            outcome, history, self.policy, now_s=now_s, answered_s=self._answered_s, random=self.clock.random
-        )
+        decision = self._decided(outcome, history, now_s)
         if isinstance(decision, Retry):
             self._slow_down(kind, decision, sent_s=sent_s)
             await self._store(replace(finish, settled="todo" if self.is_stopping else None))
@@ -370,9 +384,14 @@ class Runner:
         await self._failed(job, finish, decision)
         return None, history, []
 
+    def _decided(self, outcome: Outcome, history: History, now_s: float) -> Retry | Stop:
+        known = {"now_s": now_s, "answered_s": self._answered_s}
+        return decide(outcome, history, self.policy, **known, outage=self._outage, random=self.clock.random)
+
     async def _answered(self, job: Job, finish: ledger.Finish) -> list[Job]:
         """Store an answer; return the samples that it leaves without one."""
         self._answered_s = self.clock.monotonic_s()
+        self._end_outage()
         self.pace.answered(in_flight=len(self._workers))
         self._hire()
         odd = oddity(finish.outcome, job.choices, job.params)
@@ -389,11 +408,16 @@ class Runner:
             self.stop()
         await self._store(replace(finish, settled="failed"))
 
+    def _end_outage(self) -> None:
+        self._outage.ended()
+        self._is_throttled = False
+
     def _slow_down(self, kind: Kind, retry: Retry, *, sent_s: float) -> None:
         """Shut the gate at once where all have to wait: while the outcome is being written others would go on."""
         if retry.for_all:
             self._gate_opens_s = max(self._gate_opens_s, self.clock.monotonic_s() + retry.wait_s)
         if kind == "throttle":
+            self._is_throttled = True
             self.pace.throttled(sent_s=sent_s, now_s=self.clock.monotonic_s())
 
     async def _exchanged(self, job: Job, claim: ledger.Claim, leave: _Pass) -> Outcome:

@@ -35,6 +35,7 @@ BATCH = 512  # operations in one transaction; far more than ever wait at once
 IDLE_AFTER_S = 0.5  # the queue has been empty for so long: time for the search index, and to fold the log
 LOG_BYTES = 32 << 20  # the write-ahead log is folded into the file when it has grown by so much
 LONG_LOG_BYTES = 2 * LOG_BYTES  # a log that is longer cannot be folded: somebody is reading all the time
+FOLD_PATIENCE_MS = 1000  # how long a log that has grown waits for others who write or read just then
 BUSY_TRIES = 3  # each waits for the connection's busy_timeout
 
 
@@ -304,7 +305,7 @@ class _Session:
         self._is_settled = False
         _give_all([(answer, value, error and _named(error, self._path)) for answer, value, error in answers])
         if self._log_bytes() > self._fold_at:
-            self._fold()
+            self._fold(patience_ms=FOLD_PATIENCE_MS)
 
     def _sync(self, is_synced: bool) -> None:  # noqa: FBT001 - a switch
         if is_synced != self._is_synced:
@@ -355,22 +356,25 @@ class _Session:
         self._home_of_log = found.st_dev, found.st_ino
         return found.st_size
 
-    def _fold(self) -> None:
-        """Fold the log into the file. TRUNCATE holds the write lock meanwhile; a reader in the way is not awaited."""
-        patience_ms = self._connection.execute("pragma busy_timeout").fetchone()[0]
-        self._connection.execute("pragma busy_timeout = 0")
+    def _fold(self, *, patience_ms: int = 0) -> None:
+        """Fold the log into the file. TRUNCATE holds the write lock meanwhile; who reads is not awaited for long."""
+        usual_ms = self._connection.execute("pragma busy_timeout").fetchone()[0]
+        self._connection.execute(f"pragma busy_timeout = {patience_ms}")
         with suppress(sqlite3.Error):  # a reader is in the way, or the disk is full: the next one will do it
             self._connection.execute("pragma wal_checkpoint(truncate)").fetchall()
-        self._connection.execute(f"pragma busy_timeout = {patience_ms}")
-        self._fold_at = self._log_bytes() + LOG_BYTES
-        if self._fold_at - LOG_BYTES > LONG_LOG_BYTES and not self._is_told:
+        self._connection.execute(f"pragma busy_timeout = {usual_ms}")
+        left = self._log_bytes()
+        self._fold_at = left + LOG_BYTES
+        if left > LONG_LOG_BYTES and not self._is_told:
             self._is_told = True
-            warnings.warn(
-                f"{self._path}-wal has grown to {self._log_bytes() >> 20} MB, since some program goes on reading an old"
-                " state of the file; close what reads it (a cursor, a viewer, another kernel), and it is folded in",
-                StoreWarning,
-                stacklevel=2,
-            )
+            with suppress(StoreWarning):  # where warnings are errors it must not end the thread
+                warnings.warn(_LONG_LOG.format(path=self._path, size=left >> 20), StoreWarning, stacklevel=2)
+
+
+_LONG_LOG = (
+    "{path}-wal has grown to {size} MB, since some program goes on reading an old state of the file; close what reads it"
+    " (a cursor, a viewer, another kernel), and it is folded in"
+)
 
 
 def _attempted(connection: sqlite3.Connection, operation: Operation[T]) -> tuple[T | None, Exception | None]:

@@ -155,18 +155,12 @@ def test_bad_param_breaker(lab, fault_server, refused, accepted):
 # Out of order for a while
 
 
-RUSHES = "workers that hold a job are not slowed down: each opening of the gate lets all of them out"
-GIVES_UP = "six attempts of a request are over in 15 s, however long the server is gone for everybody"
-
-
 @pytest.mark.parametrize(
     ("fault", "cells", "outage_s"),
     [
-        pytest.param("503", 60, 2.0, id="in-the-suite", marks=pytest.mark.xfail(reason=RUSHES)),
-        pytest.param("503", 500, 60.0, id="whole", marks=[pytest.mark.soak, pytest.mark.xfail(reason=RUSHES)]),
-        pytest.param(
-            "503,retry_after=", 500, 60.0, id="unsaid", marks=[pytest.mark.soak, pytest.mark.xfail(reason=GIVES_UP)]
-        ),
+        pytest.param("503", 60, 2.0, id="in-the-suite"),
+        pytest.param("503", 500, 60.0, id="whole", marks=pytest.mark.soak),
+        pytest.param("503,retry_after=", 500, 60.0, id="unsaid", marks=pytest.mark.soak),
     ],
 )
 def test_outage_60s(path, fault_server, fault, cells, outage_s):
