@@ -372,8 +372,8 @@ class _Session:
 
 
 _LONG_LOG = (
-    "{path}-wal has grown to {size} MB, since some program goes on reading an old state of the file; close what reads it"
-    " (a cursor, a viewer, another kernel), and it is folded in"
+    "{path}-wal has grown to {size} MB, since some program goes on reading an old state of the file; close what reads"
+    " it (a cursor, a viewer, another kernel), and it is folded in"
 )
 
 

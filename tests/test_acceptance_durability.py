@@ -436,7 +436,7 @@ def test_a_log_that_a_reader_held_is_folded_when_it_lets_go(path):
     with closing(Store(path)) as store:
         deque(fill(store, range(100)))
         with reading(path):
-            with pytest.warns(StoreWarning, match="close what reads it"):
+            with pytest.warns(StoreWarning, match="close what reads"):
                 deque(fill(store, range(100, 18_000)))
             held = log_bytes(path)
         wait_until(lambda: log_bytes(path) == 0, "a folded log")

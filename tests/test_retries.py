@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from promptlab import RetryPolicy
 from promptlab.attempts import Failure, Outcome
-from promptlab.retries import History, Retry, Stop, classify, decide, refusal
+from promptlab.retries import History, Outage, Retry, Stop, classify, decide, refusal
 
 POLICY = RetryPolicy()
 
@@ -49,10 +49,10 @@ def status_of(kind):
     return int(re.search(r"\d+", str(declared))[0])
 
 
-def decided(outcome, history=None, *, policy=POLICY, now_s=0.0, drawn=1.0):
+def decided(outcome, history=None, *, policy=POLICY, now_s=0.0, drawn=1.0, outage=None):
     """Return the decision after an attempt, with every random draw the same."""
-    kind = classify(outcome)
-    return decide(outcome, history or History().after(kind, now_s=5.0), policy, now_s=now_s, random=lambda: drawn)
+    history = history or History().after(classify(outcome), now_s=5.0)
+    return decide(outcome, history, policy, now_s=now_s, outage=outage, random=lambda: drawn)
 
 
 # Kinds
@@ -212,6 +212,48 @@ def test_throttled_attempts_are_not_counted():
         history = history.after("throttle", now_s=5.0)
     assert history == History(throttled=50, since_s=5.0)
     assert decided(failed(429), history) == Retry(30.0, for_all=True)
+
+
+def outage(requests=8, *, since_s=100.0, probes=0):
+    """Return what so many different requests that failed in a row amount to."""
+    found = Outage()
+    for request in [*range(requests), *range(probes)]:
+        found.failed(request, now_s=since_s)
+    return found
+
+
+def test_an_outage_is_eight_requests_failing_in_a_row():
+    """One request that fails eight times is its own fault; a reply to the point ends what seemed an outage."""
+    stubborn = Outage()
+    for _ in range(20):
+        stubborn.failed(7, now_s=1.0)
+    assert (stubborn.is_on, outage(7).is_on, outage(8).is_on) == (False, False, True)
+    ended = outage(8, probes=3)
+    ended.ended()
+    assert ended == Outage()
+
+
+def test_an_outage_is_waited_for_by_all():
+    """Its attempts use up no patience, and the waits grow with the probes, whoever's turn it was."""
+    history = History().after("transient", now_s=100.0, is_outage=True)
+    assert history == History(throttled=1, since_s=100.0)
+    waits = [decided(failed(503), history, outage=outage(probes=probes)) for probes in (0, 1, 6)]
+    assert waits == [Retry(0.5, for_all=True), Retry(1.0, for_all=True), Retry(30.0, for_all=True)]
+
+
+def test_what_may_be_billed_uses_up_patience_in_an_outage_too():
+    """A time-out costs money perhaps, so that a request is sent six times at most."""
+    history = History(counted=5).after("unknown", now_s=100.0, is_outage=True)
+    lost = Outcome(state="unknown", failure=Failure("timeout", "no reply"))
+    assert decided(lost, history, now_s=100.0, outage=outage()) == Stop("trial")
+
+
+@pytest.mark.parametrize("outcome", [failed(503), failed(429)], ids=["failing", "throttled"])
+def test_an_outage_that_lasts_too_long_stops_the_run(outcome):
+    """After ten minutes without any answer nothing more is asked; what was not asked can be resumed."""
+    history = History(throttled=9, since_s=100.0)
+    late = {"now_s": 699.6, "outage": outage()}
+    assert decided(outcome, history, **late) == Stop("run")
 
 
 def test_a_bad_reply_is_asked_for_once_more():
