@@ -68,9 +68,13 @@ class Html(str):
 
 
 def html_card(title: str, body: str, *, note: str = "") -> str:
-    """Return a titled card; `body` is HTML of this module's making, title and note are text."""
+    """Return a titled card; `body` is HTML of this module's making, title and note are text.
+
+    Jupyter reads `$...$` in any HTML as mathematics, prices and model output too; the classes keep MathJax 2 and 3 out.
+    """
     remark = f' <span style="{_QUIET}">{escaped(note)}</span>' if note else ""
-    return f'<div style="margin:4px 0"><div><b>{escaped(title)}</b>{remark}</div>{body}</div>'
+    head = f"<div><b>{escaped(title)}</b>{remark}</div>"
+    return f'<div class="tex2jax_ignore mathjax_ignore" style="margin:4px 0">{head}{body}</div>'
 
 
 def html_table(rows: Iterable[Sequence[Any]], *, head: Sequence[Any] = ()) -> str:

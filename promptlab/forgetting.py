@@ -55,7 +55,12 @@ class Forgotten:
         going = ", ".join(_text.counts(self.counts)) or "nothing"
         is_kept = f"{_text.count(self.kept, 'answer')} kept, since other runs use them" if self.kept else ""
         next_step = "" if self.is_done else f"lab.forget({self.run_id}, dry_run=False) does it"
-        facts = (f"{going} {'deleted' if self.is_done else 'to delete'}", _text.size(self.bytes), is_kept, next_step)
+        facts = (
+            f"{going} {'deleted' if self.is_done else 'to delete'}",
+            f"{_text.size(self.bytes)} of texts and replies",
+            is_kept,
+            next_step,
+        )
         return [fact for fact in facts if fact]
 
 

@@ -70,7 +70,8 @@ def test_a_dry_run_says_what_would_go(lab):
     assert found.bytes == sizes
     assert repr(found) == (
         "<Forgotten run 1 'wide' (dry run): 6 trials, 3 outputs, 4 attempts, 4 samples, 4 requests, 4 cases to delete;"
-        f" {sizes / 1e3:.1f} kB; 2 answers kept, since other runs use them; lab.forget(1, dry_run=False) does it>"
+        f" {sizes / 1e3:.1f} kB of texts and replies; 2 answers kept, since other runs use them;"
+        " lab.forget(1, dry_run=False) does it>"
     )
     assert "<li>2 answers kept, since other runs use them</li>" in found._repr_html_()
     lab.close()

@@ -98,6 +98,18 @@ def test_hostile_outputs_are_text(jupyter, fault_server, fault):
     assert not [text for text in outputs(page) if "Traceback" in text]
 
 
+def test_no_text_is_taken_for_mathematics(jupyter, fault_server):
+    """A price, a prompt and an answer with dollar signs are shown as they stand, in every card."""
+    fault_server.set(echo="last")
+    said = r"It costs $5 and $\alpha$ or \\(x\\) more, $$y$$."
+    cells = [f"run = lab.ask(ask, {{'question': {said!r}}}, model='m', temperature=0).run", "lab.request(1)"]
+    jupyter.write("math.ipynb", script(fault_server, file="math.db"), *cells, "lab.search('costs')", "run")
+    page = jupyter.open("math.ipynb")
+    page.wait_for_timeout(500)
+    assert page.locator("mjx-container, .MathJax").count() == 0
+    assert sum("It costs $5 and $" in text for text in outputs(page)) == 2
+
+
 def test_a_key_is_nowhere_in_a_saved_notebook(jupyter, fault_server):
     """After a run with errors, neither the notebook's outputs nor the file hold the key."""
     fault_server.set(default="401")

@@ -172,7 +172,8 @@ def test_a_card_escapes_title_and_note():
     """A template may be called anything."""
     card = _text.html_card("<b>", "<p>body</p>", note='"n"')
     assert card == (
-        '<div style="margin:4px 0"><div><b>&lt;b&gt;</b> <span style="opacity:.65">&quot;n&quot;</span></div>'
+        '<div class="tex2jax_ignore mathjax_ignore" style="margin:4px 0">'
+        '<div><b>&lt;b&gt;</b> <span style="opacity:.65">&quot;n&quot;</span></div>'
         "<p>body</p></div>"
     )
 
