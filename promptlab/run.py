@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
+import threading
 from collections.abc import Coroutine, Generator, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
@@ -165,6 +165,9 @@ class LiveRun:
     def __init__(self, runner: Runner, future: Future[None]) -> None:
         self.runner = runner
         self._future = future
+        self._gate = threading.Lock()  # not the future's own, which an interrupt could leave taken: see writer.Pending
+        self._gate.acquire()
+        future.add_done_callback(lambda _: self._gate.release())
 
     @property
     def is_ended(self) -> bool:
@@ -219,7 +222,8 @@ class LiveRun:
         while not self._future.done():
             if bar:
                 bar.show()
-            time.sleep(POLL_S)
+            if self._gate.acquire(timeout=POLL_S):  # at once when it has ended
+                self._gate.release()
 
     def _wind_down(self, bar: _Bar | None) -> None:
         try:
