@@ -18,6 +18,8 @@ from promptlab.errors import PlanError
 
 #: Parameters that a price by tokens does not cover: audio, searches, other tiers, a prediction's rejected tokens.
 PRICED_OTHERWISE = frozenset({"audio", "modalities", "prediction", "service_tier", "web_search_options"})
+#: What a reply calls the tier whose prices are listed (OpenAI, Groq); `flex` costs less, `priority` more.
+STANDARD_TIERS = frozenset({None, "auto", "default", "on_demand", "standard"})
 _MILLION = 1_000_000
 
 
@@ -84,11 +86,13 @@ class PriceList:
             return self.own[model].cost_usd(prompt=prompt, completion=completion, cached=cached)
         return _listed(model, prompt, completion, cached, self.base_url)
 
-    def cost_usd(self, model: str, usage: Usage) -> float | None:
-        """Return the price of one reply by its usage in USD, or None when it is not known."""
+    def cost_usd(self, model: str, usage: Usage, *, service_tier: str | None = None) -> float | None:
+        """Return the price of one reply by its usage in USD, or None when it is not known, as for a tier of its own."""
         if self.is_free:
             return 0.0
         if usage.prompt_tokens is None or usage.completion_tokens is None:
+            return None
+        if service_tier not in STANDARD_TIERS and model not in self.own:
             return None
         counts = {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens}
         return self.price(model, **counts, cached=usage.cached_tokens or 0)

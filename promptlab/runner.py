@@ -474,7 +474,7 @@ class Runner:
         """Return what the attempt cost: nothing when it was refused, None when that cannot be known."""
         if self.prices.is_free or _is_refusal(outcome):
             return 0.0
-        return self.prices.cost_usd(job.request.model, outcome.usage)
+        return self.prices.cost_usd(job.request.model, outcome.usage, service_tier=outcome.service_tier)
 
     def _count(self, finish: ledger.Finish) -> None:
         progress, outcome = self.progress, finish.outcome
