@@ -22,6 +22,7 @@ from promptlab import (
     plans,
     results,
     search,
+    unwritten,
 )
 from promptlab.backends._base import Backend, Secret
 from promptlab.backends.http import HttpBackend
@@ -436,6 +437,7 @@ class Lab:
             self._launcher.settle()
             _loop.run(self.backend.aclose())
         finally:
+            unwritten.let_go(self.store)
             self.store.close()
 
     def __enter__(self) -> Self:

@@ -12,6 +12,7 @@ import base64
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptlab import ledger
+from promptlab.errors import StoreError, StoreWarning
 from promptlab.ledger import Rows
 from promptlab.store import Store
 
@@ -38,9 +40,22 @@ def keep(store: Store, finishes: Sequence[Rows]) -> str:
     for path in _places(store.path):
         with suppress(OSError):
             _append(path, finishes)
-            return f"{number} were kept in {path}; the next run on this file, once it can be written, brings them in"
+            return f"Kept in {path}: {number}; the next run on this file, once it can be written, brings that in"
     store.unwritten += finishes
-    return f"{number} are in memory only; free some space and run the cell again before this kernel ends"
+    return f"In memory only: {number}; free some space and run the cell again before this kernel ends"
+
+
+def let_go(store: Store) -> None:
+    """Find a place for what is in memory only, now that the store is about to be closed; warn when there is none."""
+    if not store.unwritten:
+        return
+    try:
+        bring_in(store)
+    except StoreError:
+        waiting, store.unwritten = store.unwritten, []
+        told = keep(store, waiting)
+        if store.unwritten:
+            warnings.warn(f"{store.path}: {told}", StoreWarning, stacklevel=3)
 
 
 def bring_in(store: Store) -> int:

@@ -9,6 +9,7 @@ import pytest
 from faultserver import FaultServer
 from processes import run_python, wait_until
 from promptlab import Lab, StoreError, unwritten
+from promptlab.errors import StoreWarning
 from promptlab.testing import ScriptedBackend
 from studies import BRISK, plan_of
 from sweeps import KEY, discrepancies
@@ -66,8 +67,8 @@ def test_a_full_disk_stops_the_run_and_loses_no_answer(lab, path, fault_server):
     with pytest.raises(StoreError, match="the disk is full") as caught:
         lab.run(plan, name="mine", concurrency=IN_FLIGHT, progress=False)
     kept = spilled(path)
-    assert f"{len(kept):,} " in str(caught.value)
-    assert "unwritten.jsonl; the next run on this file, once it can be written, brings them in" in str(caught.value)
+    assert f"lab.db.unwritten.jsonl: {len(kept):,} repl" in str(caught.value)
+    assert "the next run on this file, once it can be written, brings that in" in str(caught.value)
     assert 1 <= len(kept) <= IN_FLIGHT
     served = {entry["client_request_id"] for entry in fault_server.ledger()}
     assert served == attempts(path, "ok") | attempts(path, "unknown")
@@ -95,7 +96,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (3 * size, resource.RLIM_INFINITY))
 try:
     lab.run(plan, concurrency={IN_FLIGHT}, progress=False)
 except StoreError as exc:
-    print("stopped", "kept in" in str(exc) or "could not" in str(exc))
+    print("stopped", "Kept in" in str(exc) or "could not" in str(exc))
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 run = lab.run(plan, progress=False)
 print(run.status, run.frame()["status"].eq("ok").sum())
@@ -125,6 +126,25 @@ def test_what_no_folder_takes_stays_in_memory(path, monkeypatch):
         asked = len(lab.backend.requests)
     assert (run.outputs, asked, lab.store.unwritten) == (["yes" * 3000] * 40, 41, [])
     assert waiting <= 4
+
+
+def test_what_waits_in_memory_is_written_when_the_lab_is_closed(path, monkeypatch):
+    """Closing tries once more; where that fails as well a folder is found, and only without one a warning is given."""
+    row = {"attempt": {"id": 1, "client_request_id": "plab-unknown", "response": None}, "outputs": [], "samples": []}
+    lab = Lab(path, backend=ScriptedBackend("yes"))
+    lab.store.unwritten.append(row)
+    lab.close()
+    assert lab.store.unwritten == []
+    with closing(sqlite3.connect(path)) as holder:
+        monkeypatch.setattr("promptlab.store.BUSY_TIMEOUT_MS", 10)
+        holder.execute("begin exclusive")
+        lab.store.unwritten.append(row)
+        lab.close()
+        assert (lab.store.unwritten, spilled(path)) == ([], ["plab-unknown"])
+        monkeypatch.setattr(unwritten, "_places", lambda _: iter([path / "no folder"]))
+        lab.store.unwritten.append(row)
+        with pytest.warns(StoreWarning, match="In memory only: 1 reply that came meanwhile"):
+            lab.close()
 
 
 def test_a_file_deleted_under_a_run_is_saved(lab, path, fault_server):
