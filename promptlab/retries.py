@@ -7,12 +7,13 @@ by its message; every error class of the API ends in exactly one kind.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from promptlab._json import canonical
 from promptlab.attempts import Failure, Outcome
+from promptlab.errors import PlanError
 
 #: throttle: too fast. account: nobody will be answered. model: this model will not answer. parameter: not with this
 #: parameter. request: not this request. transient: surely unpaid. unknown: maybe paid. bad_reply: paid, and no answer.
@@ -49,6 +50,11 @@ class RetryPolicy:
         How often a reply that cannot be read, and was paid for, is asked for again.
     deadline_s
         How long one attempt may take in all.
+
+    Raises
+    ------
+    PlanError
+        For numbers that are none.
     """
 
     attempts: int = 6
@@ -57,6 +63,20 @@ class RetryPolicy:
     longest_wait_s: float = 30.0
     bad_replies: int = 1
     deadline_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        if problems := list(self._problems()):
+            raise PlanError(problems)
+
+    def _problems(self) -> Iterator[str]:
+        for name, least in (("attempts", 1), ("bad_replies", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                yield f"RetryPolicy({name}={value!r}): a whole number from {least} is needed"
+        for name in ("outage_s", "first_wait_s", "longest_wait_s", "deadline_s"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+                yield f"RetryPolicy({name}={value!r}): a number of seconds is needed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from promptlab import RetryPolicy
 from promptlab.attempts import Failure, Outcome
+from promptlab.errors import PlanError
 from promptlab.retries import History, Outage, Retry, Stop, classify, decide, refusal
 
 POLICY = RetryPolicy()
@@ -212,6 +213,17 @@ def test_throttled_attempts_are_not_counted():
         history = history.after("throttle", now_s=5.0)
     assert history == History(throttled=50, since_s=5.0)
     assert decided(failed(429), history) == Retry(30.0, for_all=True)
+
+
+def test_a_policy_needs_numbers():
+    """All that is wrong is told at once."""
+    with pytest.raises(PlanError) as caught:
+        RetryPolicy(attempts=0, outage_s=float("nan"), deadline_s="soon")
+    assert caught.value.problems == (
+        "RetryPolicy(attempts=0): a whole number from 1 is needed",
+        "RetryPolicy(outage_s=nan): a number of seconds is needed",
+        "RetryPolicy(deadline_s='soon'): a number of seconds is needed",
+    )
 
 
 def outage(requests=8, *, since_s=100.0, probes=0):
