@@ -25,12 +25,14 @@ from promptlab.tokens import BYTES_PER_TOKEN
 class Job:
     """Samples of one request to be answered: one, or several that may ride on one call.
 
-    `params` are the request's parameters; `request` asks for one choice.
+    `params` are the request's parameters; `request` asks for one choice. `was_refused` says that the sample was asked
+    for together with others, which the server refused.
     """
 
     sample_ids: tuple[int, ...]
     request: Request
     params: Mapping[str, Any]
+    was_refused: bool = False
 
     @property
     def choices(self) -> int:
@@ -44,22 +46,22 @@ class Job:
 
     @property
     def most_prompt(self) -> int:
-        """The most tokens that the prompt can have: the bytes of the body, since no token is shorter than a byte."""
-        return len(self.request.content)
+        """The most tokens that the prompt can count for: its bytes, since no token is shorter, and once a choice."""
+        return self.choices * len(self.request.content)
 
     @property
     def likely_prompt(self) -> float:
         """How many tokens the prompt has by its length, as a server estimates them before it counts."""
-        return self.most_prompt / BYTES_PER_TOKEN
+        return len(self.request.content) / BYTES_PER_TOKEN
 
     @property
     def most_completion(self) -> int:
         """The most tokens that the answers can have; 0 where there is no bound."""
         return self.choices * (most_completion(self.params) or 0)
 
-    def singly(self, *, after: int = 0) -> list[Job]:
+    def singly(self, *, after: int = 0, was_refused: bool = False) -> list[Job]:
         """Return the job of each sample but the first ones."""
-        return [replace(self, sample_ids=(sample_id,)) for sample_id in self.sample_ids[after:]]
+        return [replace(self, sample_ids=(each,), was_refused=was_refused) for each in self.sample_ids[after:]]
 
 
 @dataclass(slots=True)

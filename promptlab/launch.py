@@ -210,8 +210,6 @@ class Launcher:
         return run
 
     def _runner(self, run: Run, options: Options) -> Runner:
-        cap = options.max_cost_usd
-        budget = None if cap is None else Budget(cap, spent_usd=self._spent_usd(run))
         self._look_back()
         return Runner(
             self.backend,
@@ -220,7 +218,7 @@ class Launcher:
             policy=self.policy,
             prices=self.prices,
             allowance=self.allowance,
-            budget=budget,
+            budget=None if options.max_cost_usd is None else self._budget(run, options.max_cost_usd),
             stops_at_failure=options.on_error == "stop",
             clock=self.clock,
         )
@@ -234,15 +232,16 @@ class Launcher:
         first, top = self.backend.concurrency, self.backend.most_concurrency
         return Pace(first, top=top, is_fixed=first == top)
 
-    def _spent_usd(self, run: Run) -> float:
-        """Return what earlier parts of a run cost, or may have cost where that is not known."""
-        spent = run.usage.cost_usd or 0.0
+    def _budget(self, run: Run, cap_usd: float) -> Budget:
+        """Return the cap, and what earlier parts of the run cost, or may have cost where that is not known."""
+        counted, uncounted = run.usage.cost_usd or 0.0, 0.0
         for row in results.unknown_costs(self.store, run.id):
-            bound = row.reserved_usd
-            if bound is None:
+            if row.reserved_usd is None:
                 bound = self.prices.price(row.model, prompt=row.most_prompt, completion=row.most_completion)
-            spent += bound or 0.0
-        return spent
+                uncounted += bound or 0.0
+            else:
+                counted += row.reserved_usd
+        return Budget(cap_usd, spent_usd=counted + uncounted, uncounted_usd=uncounted)
 
     def _look_back(self) -> None:
         """Have the limits count what the file says was sent a short time ago, by this kernel or another."""

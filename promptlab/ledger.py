@@ -1,8 +1,9 @@
 """What is written, and when: operations for the store's writer, in the order a run needs them.
 
     add_run -> add_trials            a plan becomes rows; nothing was sent
-    begin_attempt                    committed before the request leaves: lease, attempt `sent`
-    finish_attempt                   one transaction: what came back, the outputs, the samples' new state
+    start_run                        where it has a cap: what it has committed so far
+    begin_attempt                    committed before the request leaves: lease, attempt `sent`, its worst case reserved
+    write_finish                     one transaction: what came back, the outputs, the samples' new state
     withdraw_attempt                 it never left after all: as if it had not begun
     finish_run
 
@@ -220,13 +221,13 @@ values (:run_id, :request_id,
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What came of claiming samples: `sent` (ours to send now), `done` (answered by another), `leased` (wait).
+    """What came of claiming samples: `sent` (ours to send now), `done` (answered by another), `leased` (wait), `dear`.
 
-    For several samples at once the last two say that at least one is not to be had; none is leased then. `until_s` is
-    when the lease ends, on the wall clock.
+    `dear` says that the run's cap has no room for them. For several samples at once `done` and `leased` say that at
+    least one is not to be had; none is leased then. `until_s` is when the lease ends, on the wall clock.
     """
 
-    state: Literal["sent", "done", "leased"]
+    state: Literal["sent", "done", "leased", "dear"]
     attempt_id: int = 0
     client_request_id: str = ""
     until_s: float = 0.0
@@ -241,15 +242,17 @@ def begin_attempt(
     owner: str,
     now_s: float,
     reserved_usd: float | None = None,
+    cap_usd: float | None = None,
 ) -> Claim:
     """Lease samples and note the attempt as sent; the commit comes before the request leaves.
 
     `request` is the one that is about to be sent; with several samples it asks for as many choices. Requests that
     differ only in what their sample's key leaves out (`user`, 1 for 1.0, `n`) share a sample, so the sample's row may
-    so far name another one. `reserved_usd` is what the attempt can cost at most; None if that is not known.
+    so far name another one. `reserved_usd` is what the attempt can cost at most; None if that is not known. With a cap
+    it must fit into what the run, in all kernels together, has left.
     """
     abandoned = []
-    request_id, request_key, key = 0, "", request.key
+    request_id, request_key, key = 0, "", request.key  # all of one request: the last sample's are those of each
     for sample_id in sample_ids:
         state, holder, until, request_id, request_key = connection.execute(_SAMPLE, (sample_id,)).fetchone()
         if state == "done":
@@ -258,6 +261,8 @@ def begin_attempt(
             if until > now_s and _may_live(holder):
                 return Claim("leased")
             abandoned.append((sample_id,))
+    if cap_usd is not None and not _fits(connection, run_id, reserved_usd or 0.0, cap_usd):
+        return Claim("dear")
     if abandoned:
         connection.executemany(_ABANDON, abandoned)
     if request_key != key:
@@ -286,8 +291,28 @@ def _client_request_id(now_s: float) -> str:
     return f"plab-{int(now_s * 1000):012x}{os.urandom(10).hex()}"
 
 
+_COMMIT = """
+update runs set committed_usd = committed_usd + :reserved_usd
+where id = :run_id and committed_usd + :reserved_usd <= :cap_usd
+"""
+# What an attempt reserved is replaced by its cost, where that is known.
+_BOOK = """
+update runs set committed_usd = committed_usd + (
+  select coalesce(:cost_usd, reserved_usd, 0) - coalesce(reserved_usd, 0) from attempts where id = :id)
+where committed_usd is not null and id = (select run_id from attempts where id = :id)
+"""
+_DUST_USD = 1e-12  # what sums of floats leave over
+
+
+def _fits(connection: sqlite3.Connection, run_id: int, reserved_usd: float, cap_usd: float) -> bool:
+    """Commit a run to an amount, if its cap has room for it."""
+    amounts = {"run_id": run_id, "reserved_usd": reserved_usd, "cap_usd": cap_usd + _DUST_USD}
+    return connection.execute(_COMMIT, amounts).rowcount == 1
+
+
 def withdraw_attempt(connection: sqlite3.Connection, claim: Claim) -> None:
     """Forget an attempt that never left; its sample stays leased."""
+    connection.execute(_BOOK, {"cost_usd": 0.0, "id": claim.attempt_id})
     connection.execute("delete from attempt_samples where attempt_id = ?", (claim.attempt_id,))
     connection.execute("delete from attempts where id = ?", (claim.attempt_id,))
 
@@ -345,11 +370,6 @@ class Finish:
 Rows = dict[str, Any]
 
 
-def finish_attempt(connection: sqlite3.Connection, finish: Finish, *, now_s: float) -> None:
-    """Store what came back; with an answer, its outputs and the samples' state in the same transaction."""
-    write_finish(connection, rows_of(finish, now_s=now_s))
-
-
 def rows_of(finish: Finish, *, now_s: float) -> Rows:
     """Return what a finish writes, so that it can also be kept beside a file that takes nothing for now."""
     answered = list(zip(finish.sample_ids, finish.outcome.outputs, strict=False))  # one choice a sample
@@ -371,13 +391,17 @@ def rows_of(finish: Finish, *, now_s: float) -> Rows:
 
 
 def write_finish(connection: sqlite3.Connection, rows: Rows) -> None:
-    """Write what `rows_of` returned; an attempt that has its answer already is left alone."""
+    """Store what came back, with an answer its outputs and the samples' state in the same transaction.
+
+    The rows are those of `rows_of`; an attempt that has its answer already is left alone.
+    """
     attempt = rows["attempt"]
     if not connection.execute(_FINISH_ATTEMPT, attempt).rowcount:
         if not knows(connection, rows):
             msg = f"the file does not know attempt {attempt['client_request_id']}: it is not the one it was sent from"
             raise StoreError(msg)
         return
+    connection.execute(_BOOK, attempt)
     outputs = {row["sample_id"]: _inserted(connection.execute(_ADD_OUTPUT, row)) for row in rows["outputs"]}
     for settled in rows["samples"]:
         sample_id = settled["sample_id"]
@@ -457,8 +481,13 @@ where state = 'sent' and id in (
 _RELEASE = "update samples set state = 'todo', owner = null, lease_until = null where state = 'leased' and owner = ?"
 _START = """
 update runs set status = 'running', reason = null, started_at = coalesce(started_at, ?), finished_at = null,
-  counts = null
+  counts = null, committed_usd = null
 where id = ?
+"""
+_COMMITTED = """
+update runs set committed_usd = :uncounted_usd + (
+  select coalesce(sum(coalesce(cost_usd, reserved_usd, 0)), 0) from attempts where run_id = runs.id)
+where id = :run_id
 """
 _FINISH = "update runs set status = ?, reason = ?, finished_at = ? where id = ?"
 _COMPLETE = """
@@ -504,9 +533,16 @@ def renew_leases(connection: sqlite3.Connection, owner: str, *, now_s: float) ->
     connection.execute(_RENEW, (now_s + LEASE_S, owner))
 
 
-def start_run(connection: sqlite3.Connection, run_id: int, *, now_s: float) -> None:
-    """Note that a run is being executed."""
+def start_run(
+    connection: sqlite3.Connection, run_id: int, *, now_s: float, has_cap: bool = False, uncounted_usd: float = 0.0
+) -> None:
+    """Note that a run is being executed, and under a cap what it has committed so far.
+
+    `uncounted_usd` is what attempts may have cost of which the file holds no amount.
+    """
     connection.execute(_START, (timestamp(now_s), run_id))
+    if has_cap:
+        connection.execute(_COMMITTED, {"run_id": run_id, "uncounted_usd": uncounted_usd})
 
 
 def finish_run(

@@ -120,10 +120,11 @@ def published_limits() -> tuple[Mapping[str, Any], ...]:
 
 @dataclass(slots=True)
 class Slot:
-    """An amount taken from a window; it counts until `until_s`."""
+    """An amount taken from a window; it counts until `until_s`, and is over then for good."""
 
     amount: float
     until_s: float
+    is_over: bool = False
 
 
 class Window:
@@ -154,6 +155,8 @@ class Window:
 
     def settle(self, slot: Slot, *, answered_s: float, amount: float | None = None) -> None:
         """Note when the answer came, and what the request really took where that is known."""
+        if slot.is_over:  # the answer took longer than the window
+            return
         slot.until_s = min(slot.until_s, answered_s + self._window_s)
         if amount is not None:
             self._used += amount - slot.amount
@@ -161,12 +164,16 @@ class Window:
 
     def give_back(self, slot: Slot) -> None:
         """Take back an amount that never left."""
+        if slot.is_over:
+            return
         self._used -= slot.amount
         slot.amount = 0.0
 
     def _release(self, now_s: float) -> None:
         while self._slots and self._slots[0].until_s <= now_s:
-            self._used -= self._slots.popleft().amount
+            slot = self._slots.popleft()
+            slot.is_over = True
+            self._used -= slot.amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +181,8 @@ class Taken:
     """What one request holds of every window."""
 
     slots: tuple[tuple[Window, Slot], ...] = ()
+    metered: tuple[tuple[Meter, float], ...] = ()
+    at_s: float = 0.0
 
     def settle(self, *, answered_s: float, tokens: float | None) -> None:
         """Note the answer, and the tokens that it counts for where they are known now, in every window."""
@@ -185,6 +194,8 @@ class Taken:
         """Give everything back: the request never left."""
         for window, slot in self.slots:
             window.give_back(slot)
+        for meter, amount in self.metered:
+            meter.give_back(amount, at_s=self.at_s)
 
 
 class _TokenWindow(Window):
@@ -199,6 +210,7 @@ class Allowance:
 
     def __init__(self, limits: RateLimits) -> None:
         self.limits = limits
+        self.in_flight = 0  # of all runs; who sends counts itself
         self._meters: dict[tuple[str, str], Meter] = {}
         self.start_over(())
 
@@ -226,8 +238,13 @@ class Allowance:
         """How far in the past a request still counts, in seconds."""
         limits = self.limits
         if limits.requests_per_day is not None:
-            return max(DAY_S, limits.window_s)
-        return limits.window_s if self._requests or self._tokens else 0.0
+            return max(DAY_S, limits.window_s) * (1 + MARGIN)
+        return limits.window_s * (1 + MARGIN) if self._requests or self._tokens else 0.0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many requests are in flight as may be."""
+        return self.limits.concurrency is not None and self.in_flight >= self.limits.concurrency
 
     def never_fits(self, most_tokens: float) -> bool:
         """Whether a request can take more tokens than a whole window allows."""
@@ -245,13 +262,15 @@ class Allowance:
 
     def take(self, model: str, *, most_tokens: float, likely_tokens: float, now_s: float) -> Taken:
         """Count a request that leaves now."""
+        metered = []
         for kind, amount in (("requests", 1.0), ("tokens", likely_tokens)):
             meter = self._meters.get((model, kind))
             if meter is not None:
                 meter.take(amount, now_s=now_s)
+                metered.append((meter, amount))
         requests = [(window, window.take(1, sent_s=now_s)) for window in self._requests]
         tokens = [(window, window.take(most_tokens, sent_s=now_s)) for window in self._tokens]
-        return Taken((*requests, *tokens))
+        return Taken((*requests, *tokens), tuple(metered), now_s)
 
     def learn(self, model: str, headers: Mapping[str, str], *, sent_s: float, now_s: float) -> None:
         """Take in what the headers of a reply to a request sent at `sent_s` say."""
@@ -307,6 +326,7 @@ def _number(text: str) -> float | None:
     return number if 0 <= number < math.inf else None
 
 
+_STALE_S = 60.0  # one request then tries whether it still holds: some servers state nonsense
 _TELLING = 0.02  # of a bucket: emptier than this, its reset tells the rate (they are rounded)
 
 
@@ -323,19 +343,30 @@ class Meter:
         self._per_s = 0.0
         self._at_s = -math.inf
         self._said_s = -math.inf  # when the request left whose reply was taken in last
+        self._heard_s = -math.inf  # when that was, or when it was last tried whether it still holds
         self._sent: deque[tuple[float, float]] = deque()  # (when, how much) since then
 
     def wait_s(self, amount: float, *, now_s: float) -> float:
         """Return how long until the amount is there; one larger than the whole bucket is for the server to judge."""
         self._refill(now_s)
         missing = min(amount, self._capacity) - self._level
-        return 0.0 if missing <= 0 or not self._per_s else missing / self._per_s
+        if missing <= 0 or not self._per_s:
+            return 0.0
+        return min(missing / self._per_s, max(0.0, self._heard_s + _STALE_S - now_s))
 
     def take(self, amount: float, *, now_s: float) -> None:
         """Count what leaves now."""
         self._refill(now_s)
         self._level -= amount
         self._sent.append((now_s, amount))
+        if now_s >= self._heard_s + _STALE_S:
+            self._heard_s = now_s
+
+    def give_back(self, amount: float, *, at_s: float) -> None:
+        """Take back what was counted at a time and never left."""
+        if (at_s, amount) in self._sent:
+            self._sent.remove((at_s, amount))
+            self._level += amount
 
     def learn(self, said: Stated, *, sent_s: float, now_s: float) -> None:
         """Take in a reply to a request that left at `sent_s`; of replies out of order the newest request's counts."""
@@ -345,7 +376,7 @@ class Meter:
         self._said_s = sent_s
         while self._sent and self._sent[0][0] <= sent_s:
             self._sent.popleft()
-        self._capacity, self._at_s = said.limit, now_s
+        self._capacity, self._at_s, self._heard_s = said.limit, now_s, now_s
         self._level = said.remaining - sum(amount for _, amount in self._sent)
 
     def _learn_rate(self, said: Stated) -> None:
@@ -396,11 +427,15 @@ class Pace:
 
 @dataclass(slots=True)
 class Budget:
-    """A cap in USD, what was spent of it, and what is reserved for requests whose cost is not known yet."""
+    """A cap in USD, what was spent of it, and what is reserved for requests whose cost is not known yet.
+
+    `uncounted_usd` is the part of what was spent before of which the file holds no amount.
+    """
 
     cap_usd: float
     spent_usd: float = 0.0
     reserved_usd: float = 0.0
+    uncounted_usd: float = 0.0
 
     @property
     def left_usd(self) -> float:

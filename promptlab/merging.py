@@ -214,7 +214,7 @@ def merge(store: Store, path: str | Path, *, now_s: float | None = None) -> Merg
 
 
 def _check(store: Store, source: Store) -> None:
-    if store.path.samefile(source.path):
+    if store.file.samefile(source.file):
         msg = f"{source.path} is this lab's own file; name the other one"
         raise StoreError(msg)
     if source.schema > SCHEMA_VERSION:

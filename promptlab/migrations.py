@@ -164,13 +164,15 @@ left join outputs on outputs.id = samples.output_id
 left join attempts on attempts.id = outputs.attempt_id;
 """
 
-# Why: an attempt of unknown end keeps what it may have cost, so that a resumed run's cap still counts it; a merged run
-# shows its own answers where both files had one; limits look back a minute and a day; `lab.runs()` reads the counts of
-# an ended run instead of a million trials.
+# Why: an attempt of unknown end keeps what it may have cost, so that a resumed run's cap still counts it, and a run
+# with a cap what all its attempts cost or may cost, whichever kernel sends them; a merged run shows its own answers
+# where both files had one; limits look back a minute and a day; `lab.runs()` reads the counts of an ended run instead
+# of a million trials.
 _BUDGETS_AND_MERGES = """
 alter table attempts add column reserved_usd real;
 alter table trials add column output_id integer references outputs (id);
 alter table runs add column counts text;
+alter table runs add column committed_usd real;
 create index attempts_sent on attempts (sent_at);
 drop view trials_view;
 """

@@ -111,9 +111,12 @@ class PriceList:
 
 
 def most_completion(params: Mapping[str, Any]) -> int | None:
-    """Return the most completion tokens that a request's parameters allow, or None when there is no bound."""
-    bound = params.get("max_completion_tokens") or params.get("max_tokens")
-    return int(bound) if isinstance(bound, int | float) else None
+    """Return the most completion tokens that a request's parameters allow, or None when there is no bound.
+
+    `best_of` has the server write so many answers and hand out one; all are billed.
+    """
+    bound, times = params.get("max_completion_tokens") or params.get("max_tokens"), params.get("best_of") or 1
+    return int(bound * times) if isinstance(bound, int | float) and isinstance(times, int | float) else None
 
 
 def _listed(model: str, prompt: int, completion: int, cached: int, base_url: str | None) -> float | None:

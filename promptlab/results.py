@@ -378,11 +378,12 @@ def spending(store: Store, run_id: int) -> Spending:
 
 _MOST_COMPLETION = """
   coalesce(json_extract(requests.body, '$.max_completion_tokens'), json_extract(requests.body, '$.max_tokens'), 0)
-  * coalesce(json_extract(requests.body, '$.n'), 1)
+  * coalesce(json_extract(requests.body, '$.n'), 1) * coalesce(json_extract(requests.body, '$.best_of'), 1)
 """
 _UNKNOWN_COSTS = f"""
-select requests.model, length(cast(requests.body as blob)) as most_prompt, {_MOST_COMPLETION} as most_completion,
-  reserved_usd
+select requests.model,
+  length(cast(requests.body as blob)) * coalesce(json_extract(requests.body, '$.n'), 1) as most_prompt,
+  {_MOST_COMPLETION} as most_completion, reserved_usd
 from attempts join requests on requests.id = attempts.request_id where run_id = ? and cost_usd is null
 """  # noqa: S608 - a query of our own
 _SENT_SINCE = f"""

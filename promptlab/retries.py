@@ -107,28 +107,44 @@ _FEW = 8  # requests that fail in a row by an accident of their own; more are no
 
 @dataclass(slots=True)
 class Outage:
-    """Whether nobody is answered any more: eight different requests failed in a row, without an answer between.
+    """Whether nobody is answered any more: several different requests failed in a row, without an answer between.
 
-    `since_s` is when the first of them failed, `probes` how many attempts failed since the outage was noticed.
+    Requests with one prompt, where others were answered, are the prompt's fault: it may be one that breaks the server.
+
+    Attributes
+    ----------
+    failing
+        The requests that failed in a row, and the prompt of each.
+    answered
+        Two prompts that were answered in this run, or fewer.
+    since_s, probes
+        When the first of them failed, and how many attempts failed since the outage was noticed.
     """
 
-    failing: set[int] = field(default_factory=set)
+    failing: dict[int, str] = field(default_factory=dict)
+    answered: set[str] = field(default_factory=set)
     since_s: float = math.inf
     probes: int = 0
     is_on: bool = False
 
-    def failed(self, request: int, *, now_s: float) -> None:
-        """Note that an attempt at a request failed."""
+    def failed(self, request: int, prompt: str, *, workers: int, now_s: float) -> None:
+        """Note that an attempt at a request failed, with so many workers at work."""
         if not self.failing:
             self.since_s = now_s
-        self.failing.add(request)
+        self.failing[request] = prompt
         self.probes += self.is_on
-        self.is_on = self.is_on or len(self.failing) >= _FEW
+        self.is_on = len(self.failing) >= max(2, min(_FEW, workers)) and not self._is_one_prompts_fault()
 
-    def ended(self) -> None:
+    def ended(self, prompt: str) -> None:
         """Note a reply to the point: the server is there."""
         self.failing.clear()
         self.since_s, self.probes, self.is_on = math.inf, 0, False
+        if len(self.answered) < 2:  # noqa: PLR2004 - one of two differs from any third
+            self.answered.add(prompt)
+
+    def _is_one_prompts_fault(self) -> bool:
+        prompts = set(self.failing.values())
+        return len(prompts) == 1 and bool(self.answered - prompts)
 
 
 @dataclass(frozen=True, slots=True)

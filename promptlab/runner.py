@@ -32,6 +32,7 @@ from promptlab.writer import Operation
 T = TypeVar("T")
 
 POLL_S = 0.5  # how often a sample that another kernel is asking is looked at
+SHORT_POLL_S = 0.05  # how often a run looks whether another run of its lab has left room
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ class Runner:
         self._outage = Outage()
         self._is_throttled = False  # nobody was answered since the last throttle
         self._is_cut = False  # some job was not taken to an end
+        self._gave_up: str | None = None  # why the first sample was not asked
         self._passes = 0  # jobs past the gate, and not settled
         self._single: set[str] = set()  # models that do not honour n
         self._workers: set[asyncio.Task[None]] = set()
@@ -138,12 +140,13 @@ class Runner:
 
     async def execute(self, run_id: int, jobs: Iterable[Job]) -> None:
         """Answer the jobs of a run, and keep its own row true to how that begins and ends."""
-        await self._noted(partial(ledger.start_run, run_id=run_id, now_s=self.clock.wall_s()))
+        start = partial(ledger.start_run, run_id=run_id, now_s=self.clock.wall_s(), has_cap=self.budget is not None)
+        await self._noted(partial(start, uncounted_usd=self.budget.uncounted_usd if self.budget else 0.0))
         status, reason = "failed", "the run was cut off"
         try:
             await self.arun(run_id, jobs)
             is_cut = self._is_cut or self.stops.run or self.progress.stopped
-            status, reason = ("stopped", self.stops.first or self._why_stopped()) if is_cut else ("done", "")
+            status, reason = ("stopped", self._why_stopped()) if is_cut else ("done", "")
         except Exception as exc:
             reason = self._redacted(f"{type(exc).__name__}: {exc}")
             raise
@@ -232,21 +235,16 @@ class Runner:
         """Ask until a job has an end; return what of it is to be asked singly, or None when it is left for later."""
         history = History()
         while not self.is_stopping:
-            if stopped := self.stops.reason(job) or self._too_large(job):
-                await self._give_up(job.sample_ids, *stopped)
-                return []
+            if (left := await self._beforehand(job)) is not None:
+                return left
             leave = await self._admitted(job)
             if leave is None:
                 continue
             claim = await self._claimed(job, leave)
             if claim.state != "sent":
                 self._give_back(leave)
-                if job.choices > 1:
-                    return job.singly()
-                if claim.state == "done":
-                    self.progress.answered_before += 1
-                    return []
-                await self.clock.wait(self._stopping, POLL_S)
+                if (left := await self._unclaimed(job, claim, leave)) is not None:
+                    return left
             elif self._is_barred(job, claim):
                 self._give_back(leave)
                 await self._noted(partial(ledger.withdraw_attempt, claim=claim))
@@ -257,6 +255,32 @@ class Runner:
                 if not retry.for_all:
                     await self.clock.wait(self._stopping, retry.wait_s)
         return None
+
+    async def _beforehand(self, job: Job) -> list[Job] | None:
+        """Return what of a job is left when it is not to be sent as it is: nothing, or its samples singly."""
+        if job.choices > 1 and self._is_too_much(job):
+            return job.singly()
+        if stopped := self.stops.reason(job) or self._too_large(job):
+            await self._give_up(job.sample_ids, *stopped)
+            return []
+        return None
+
+    async def _unclaimed(self, job: Job, claim: ledger.Claim, leave: _Pass) -> list[Job] | None:
+        """Return what is left of a job whose samples are not to be had; None to try again after a while."""
+        if job.choices > 1:
+            return job.singly()
+        if claim.state == "done":
+            self.progress.answered_before += 1
+            return []
+        if claim.state == "dear" and self.budget and not self._passes:  # the cap is used up by other kernels as well
+            self.stops.run = "cost", _over_budget(self.budget, leave.worst_usd or 0.0)
+        await self.clock.wait(self._stopping, POLL_S)
+        return None
+
+    def _is_too_much(self, job: Job) -> bool:
+        """Whether a call for several samples can never leave, so that only one after the other may fit."""
+        is_dear = not self._passes and not self._affords(self._worst_usd(job))
+        return is_dear or self._too_large(job) is not None
 
     def _too_large(self, job: Job) -> tuple[str, str] | None:
         most = job.most_prompt + job.most_completion
@@ -282,8 +306,12 @@ class Runner:
                     await self.clock.wait(self._settled, wait_s)
                 elif self._passes and (self._is_probing or not self._affords(worst_usd)):
                     await self._settled.wait()
+                elif self.allowance.is_full:  # of other runs of this lab
+                    await self.clock.wait(self._settled, SHORT_POLL_S)
                 elif self._affords(worst_usd):
                     return self._let_pass(job, worst_usd)
+                elif job.choices > 1:
+                    return None
                 elif self.budget:
                     self.stops.run = "cost", _over_budget(self.budget, worst_usd or 0.0)
         return None
@@ -313,6 +341,7 @@ class Runner:
         if self.budget:
             self.budget.reserve(worst_usd or 0.0)
         self._passes += 1
+        self.allowance.in_flight += 1
         return _Pass(taken, worst_usd, now_s)
 
     def _counts(self, job: Job) -> dict[str, float]:
@@ -334,6 +363,7 @@ class Runner:
 
     def _settle_money(self, leave: _Pass, cost_usd: float | None) -> None:
         self._passes -= 1
+        self.allowance.in_flight -= 1
         if self.budget:
             self.budget.settle(leave.worst_usd or 0.0, cost_usd=cost_usd)
         self._settled.set()
@@ -343,6 +373,7 @@ class Runner:
     async def _claimed(self, job: Job, leave: _Pass) -> ledger.Claim:
         claim = partial(ledger.begin_attempt, run_id=self._run_id, sample_ids=job.sample_ids, request=job.asked)
         claim = partial(claim, owner=self.owner, now_s=self.clock.wall_s(), reserved_usd=leave.worst_usd)
+        claim = partial(claim, cap_usd=self.budget.cap_usd if self.budget else None)
         try:
             return await self._noted(claim, is_fleeting=True)
         except BaseException:
@@ -356,20 +387,27 @@ class Runner:
         sent_s = self.clock.monotonic_s()
         outcome = await self._exchanged(job, claim, leave)
         now_s = self.clock.monotonic_s()
-        cost_usd = self._cost_usd(job, outcome)
         leave.taken.settle(answered_s=now_s, tokens=_counted_tokens(job, outcome))
-        self._settle_money(leave, cost_usd)
         self.allowance.learn(job.request.model, outcome.headers, sent_s=leave.at_s, now_s=now_s)
+        odd = oddity(outcome, job.choices, job.params) if job.choices > 1 and outcome.state == "ok" else None
+        cost_usd = None if odd == "usage_of_first_choice" else self._cost_usd(job, outcome)
         finish = ledger.Finish(
             claim, job.sample_ids, self.owner, outcome, (now_s - sent_s) * 1000, cost_usd, settled=None
         )
-        if outcome.state == "ok":
-            return None, history, await self._answered(job, finish)
+        try:
+            if outcome.state == "ok":
+                return None, history, await self._answered(job, replace(finish, flags=[odd] if odd else []))
+            return await self._unanswered(job, finish, history, sent_s=sent_s)
+        finally:
+            self._settle_money(leave, cost_usd)  # only now: the file, which other kernels look at, has it too
+
+    async def _unanswered(
+        self, job: Job, finish: ledger.Finish, history: History, *, sent_s: float
+    ) -> tuple[Retry | None, History, list[Job]]:
+        """Store an attempt without an answer, and decide how to go on."""
+        outcome, now_s = finish.outcome, self.clock.monotonic_s()
         kind = classify(outcome)
-        if kind in {"throttle", "transient", "unknown"}:
-            self._outage.failed(job.sample_ids[0], now_s=now_s)
-        elif kind != "bad_reply":  # it says what is wrong with the request, so it is no outage
-            self._end_outage()
+        self._note_silence(job, kind)
         history = history.after(kind, now_s=now_s, is_outage=self._outage.is_on)
         finish = replace(finish, failure=kind, reason=told(outcome))
         decision = self._decided(outcome, history, now_s)
@@ -377,12 +415,19 @@ class Runner:
             self._slow_down(kind, decision, sent_s=sent_s)
             await self._store(replace(finish, settled="todo" if self.is_stopping else None))
             return decision, history, []
-        if job.choices > 1 and _refuses_n(outcome):
-            self._single.add(job.request.model)
+        if job.choices > 1 and kind in {"request", "parameter"}:  # perhaps it is n that the server does not take
             await self._store(finish)
-            return None, history, job.singly()
+            return None, history, job.singly(was_refused=True)
         await self._failed(job, finish, decision)
         return None, history, []
+
+    def _note_silence(self, job: Job, kind: Kind) -> None:
+        """Note a failure that may be an outage, or a refusal, which shows that somebody is there."""
+        if kind in {"transient", "unknown"}:
+            now_s = self.clock.monotonic_s()
+            self._outage.failed(job.sample_ids[0], job.request.text, workers=len(self._workers), now_s=now_s)
+        elif kind not in {"throttle", "bad_reply"}:
+            self._end_outage(job)
 
     def _decided(self, outcome: Outcome, history: History, now_s: float) -> Retry | Stop:
         known = {"now_s": now_s, "answered_s": self._answered_s}
@@ -391,14 +436,12 @@ class Runner:
     async def _answered(self, job: Job, finish: ledger.Finish) -> list[Job]:
         """Store an answer; return the samples that it leaves without one."""
         self._answered_s = self.clock.monotonic_s()
-        self._end_outage()
+        self._end_outage(job)
         self.pace.answered(in_flight=len(self._workers))
         self._hire()
-        odd = oddity(finish.outcome, job.choices, job.params)
-        if odd and job.choices > 1:
+        if finish.flags or job.was_refused:
             self._single.add(job.request.model)
-        flags = [odd] if odd and job.choices > 1 else []
-        await self._store(replace(finish, settled="done", flags=flags))
+        await self._store(replace(finish, settled="done"))
         return job.singly(after=len(finish.outcome.outputs))
 
     async def _failed(self, job: Job, finish: ledger.Finish, stop: Stop) -> None:
@@ -408,8 +451,8 @@ class Runner:
             self.stop()
         await self._store(replace(finish, settled="failed"))
 
-    def _end_outage(self) -> None:
-        self._outage.ended()
+    def _end_outage(self, job: Job) -> None:
+        self._outage.ended(job.request.text)
         self._is_throttled = False
 
     def _slow_down(self, kind: Kind, retry: Retry, *, sent_s: float) -> None:
@@ -451,12 +494,12 @@ class Runner:
         rows = ledger.rows_of(finish, now_s=self.clock.wall_s())
         try:
             await self._noted(partial(ledger.write_finish, rows=rows))
-        except StoreError as exc:
-            self._unwritten.append(rows)
-            self._break(exc)
         except asyncio.CancelledError:
             self._count(finish)
             raise
+        except Exception as exc:  # noqa: BLE001 - whatever it was, what came back was paid for
+            self._unwritten.append(rows)
+            self._break(exc)
         else:
             self._count(finish)
 
@@ -491,6 +534,7 @@ class Runner:
 
     async def _give_up(self, sample_ids: Iterable[int], failure: str, reason: str) -> None:
         given_up = list(sample_ids)
+        self._gave_up = self._gave_up or reason
         stop = partial(ledger.stop_samples, sample_ids=given_up, failure=failure, reason=reason, owner=self.owner)
         await self._noted(stop)
         self.progress.stopped += len(given_up)
@@ -507,7 +551,9 @@ class Runner:
         try:
             return await asyncio.shield(write)
         except asyncio.CancelledError:
-            await asyncio.wait([write])
+            while not write.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([write])
             write.result()
             raise
 
@@ -516,7 +562,9 @@ class Runner:
         return clean.decode(errors="replace")
 
     def _why_stopped(self) -> str:
-        return f"stopped at its first failed trial: {self.failure}" if self.failure else "stopped by its user"
+        if self.failure:
+            return f"stopped at its first failed trial: {self.failure}"
+        return self.stops.first or self._gave_up or "stopped by its user"
 
 
 def _over_budget(budget: Budget, worst_usd: float) -> str:
@@ -536,11 +584,6 @@ def _counted_tokens(job: Job, outcome: Outcome) -> float | None:
     if prompt is None:
         return None
     return max(prompt, job.likely_prompt) + max(job.most_completion, completion or 0)
-
-
-def _refuses_n(outcome: Outcome) -> bool:
-    """Whether a server says that it does not take `n`."""
-    return outcome.failure is not None and outcome.failure.param == "n"
 
 
 def _is_refusal(outcome: Outcome) -> bool:

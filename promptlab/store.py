@@ -74,19 +74,22 @@ class Store:
     """
 
     def __init__(self, path: str | Path, *, create: bool = True, write: bool = True) -> None:
-        self.path = Path(path).expanduser()
+        self.path = Path(path).expanduser()  # as it is shown
+        self.file = self.path.absolute()  # what it stays, wherever the notebook goes
+        self._place: Place | None = None
         self._may_write = write
         self._network = self._network_type()
         self._was_warned = False
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._readers: dict[threading.Thread, tuple[sqlite3.Connection, Place | None]] = {}
+        self._readers: dict[threading.Thread, sqlite3.Connection] = {}
         self._shadow: tempfile.TemporaryDirectory[str] | None = None
         self.unwritten: list[dict[str, Any]] = []  # answers that no disk took; see unwritten.py
-        self._writer = Writer(self._connect_writer, path=self.path, when_idle=_index_some)
-        _make(self.path, create=create)
+        self._writer = Writer(self._connect_writer, path=self.file, when_idle=_index_some)
+        _make(self.file, create=create)
         _warn_of_second_library(self.path)
         self.read_only_because = self._checked()
+        self._place = place_of(self.file)
 
     @property
     def is_read_only(self) -> bool:
@@ -195,21 +198,22 @@ class Store:
         if self.read_only_because:
             raise ReadOnlyError(self.read_only_because)
         self._writer.close()
-        before = self.path.stat().st_size
-        with self._told("could not be compacted"), closing(self._open(self.path, "rw")) as connection:
+        before = self.file.stat().st_size
+        with self._told("could not be compacted"), closing(self._open(self.file, "rw")) as connection:
             for index in INDEXED.values():
                 connection.execute(f"insert into {index} ({index}) values ('optimize')")  # noqa: S608 - our own names
             connection.execute("vacuum")
             connection.execute("pragma wal_checkpoint(truncate)").fetchall()
-        return Vacuumed(self.path, before, self.path.stat().st_size)
+        return Vacuumed(self.path, before, self.file.stat().st_size)
 
     def close(self) -> None:
         """Write what waits and close every connection; the store can be used again afterwards."""
         self._writer.close()
         with self._lock:
+            self._place = None
             readers, self._readers = self._readers, {}
             shadow, self._shadow = self._shadow, None
-        for connection, _ in readers.values():
+        for connection in readers.values():
             connection.close()
         if shadow is not None:
             shadow.cleanup()
@@ -220,12 +224,12 @@ class Store:
     # Opening
 
     def _network_type(self) -> str | None:
-        return network_file_system(self.path.resolve())
+        return network_file_system(self.file.resolve())
 
     def _checked(self) -> str | None:
         """Bring the file up to date where that can be; return why it cannot be written, or None."""
-        with self._told("could not be opened"), closing(self._open_read(self.path)) as connection:
-            application, version = _marks_of_ours(connection, self.path)
+        with self._told("could not be opened"), closing(self._open_read(self.file)) as connection:
+            application, version = _marks_of_ours(connection, self.file)
             triggers = _triggers(connection)
         self.schema = version
         if version > SCHEMA_VERSION:
@@ -235,7 +239,7 @@ class Store:
             )
         if not self._may_write:
             return f"{self.path} was opened to be read only"
-        if not _is_writable(self.path):
+        if not _is_writable(self.file):
             if application == 0:
                 msg = f"{self.path} is empty and cannot be written here; name another file"
                 raise StoreError(msg)
@@ -249,20 +253,20 @@ class Store:
             with self._told(f"could not be brought to schema {SCHEMA_VERSION}"):
                 self._migrate()
         if self._network:  # now, since later our own readers would be in the way
-            with closing(self._open(self.path, "rw")) as connection:
+            with closing(self._open(self.file, "rw")) as connection:
                 _leave_wal(connection)
         return None
 
     def _migrate(self) -> None:
-        with closing(self._open(self.path, "rw")) as connection:
+        with closing(self._open(self.file, "rw")) as connection:
             migrate(connection, before=self._back_up)
 
     def _back_up(self, version: int) -> None:
         """Keep a copy of a file that is about to be migrated; an earlier one of the same schema gives way."""
-        target = self.path.with_name(f"{self.path.name}.schema{version}.bak")
-        half = self.path.with_name(f"{target.name}.{os.getpid()}")
+        target = self.file.with_name(f"{self.file.name}.schema{version}.bak")
+        half = self.file.with_name(f"{target.name}.{os.getpid()}")
         _make(half, create=True)
-        self._copy(self.path, half)
+        self._copy(self.file, half)
         half.replace(target)
 
     def _copy(self, source: Path, target: Path) -> None:
@@ -270,7 +274,8 @@ class Store:
             connection.execute("vacuum into ?", (str(target),))
 
     def _connect_writer(self) -> sqlite3.Connection:
-        connection = self._open(self.path, "rw")
+        self._refuse_another_file()
+        connection = self._open(self.file, "rw")
         try:
             self._choose_journal(connection)
         except BaseException:
@@ -281,42 +286,42 @@ class Store:
         return connection
 
     def _choose_journal(self, connection: sqlite3.Connection) -> None:
-        warning = choose_journal(connection, self.path, network=self._network)
+        warning = choose_journal(connection, self.file, network=self._network)
         if warning and not self._was_warned:
             self._was_warned = True
             warnings.warn(warning, StoreWarning, stacklevel=2)
 
     def _reader(self) -> sqlite3.Connection:
-        """Return this thread's connection to the file that stands there now; those of ended threads are closed."""
+        """Return this thread's connection; those of threads that have ended are closed."""
         self._refuse_fork()
-        thread, path = threading.current_thread(), self._readable_path()
-        connection, place = self._readers.get(thread, (None, None))
-        if connection is not None and place == place_of(path):
-            return connection
-        opened = self._open_read(path)
-        opened.row_factory = sqlite3.Row
-        with self._lock:
-            dropped = [self._readers.pop(other)[0] for other in list(self._readers) if not other.is_alive()]
-            dropped += [connection] if connection is not None else []
-            self._readers[thread] = opened, place_of(path)
-        for other_connection in dropped:
-            other_connection.close()
-        return opened
+        self._refuse_another_file()
+        thread = threading.current_thread()
+        connection = self._readers.get(thread)
+        if connection is None:
+            connection = self._open_read(self._readable_path())
+            connection.row_factory = sqlite3.Row
+            with self._lock:
+                ended = [self._readers.pop(other) for other in list(self._readers) if not other.is_alive()]
+                self._readers[thread] = connection
+            for other_connection in ended:
+                other_connection.close()
+        return connection
 
     def _readable_path(self) -> Path:
         """Return the file, or for a read-only one of an older schema a migrated copy of it."""
+        self._refuse_another_file()
         if not self.is_read_only:
-            return self.path
+            return self.file
         with self._lock:
             if self._shadow is None and self.schema < SCHEMA_VERSION:
                 self._shadow = self._migrated_copy()
-            return self.path if self._shadow is None else Path(self._shadow.name) / self.path.name
+            return self.file if self._shadow is None else Path(self._shadow.name) / self.file.name
 
     def _migrated_copy(self) -> tempfile.TemporaryDirectory[str]:
         folder = tempfile.TemporaryDirectory(prefix="promptlab-")
-        copy = Path(folder.name) / self.path.name
+        copy = Path(folder.name) / self.file.name
         _make(copy, create=True)
-        self._copy(self.path, copy)
+        self._copy(self.file, copy)
         with closing(self._open(copy, "rw")) as connection:
             for name in _triggers(connection):
                 connection.execute(f"drop trigger {_quoted(name)}")
@@ -348,6 +353,16 @@ class Store:
         if self.read_only_because:
             raise ReadOnlyError(self.read_only_because)
         self._refuse_fork()
+
+    def _refuse_another_file(self) -> None:
+        """Refuse a file that was put in the place of the one that was opened: ids of one mean nothing in the other."""
+        place = place_of(self.file)
+        if self._place is None:
+            self._place = place
+        if place != self._place:
+            what = "is gone" if place is None else "is another file"
+            msg = f"{self.file} {what} since this lab opened it; put the right one there, and open the lab anew"
+            raise StoreError(msg)
 
     def _refuse_fork(self) -> None:
         if self._pid != os.getpid():

@@ -1,17 +1,19 @@
 """Answers that the file did not take: kept beside it, and brought in when it takes them again.
 
 A full disk, a lost permission or a file that was moved away must not cost an answer that was paid for. What came back
-is appended, one attempt a line, to `FILE.unwritten.jsonl` beside the file, else in a folder of the user's that takes
-it, else kept in memory. The next run on the file brings it in and removes it; an attempt that has its answer already is
-left alone, so bringing in twice changes nothing. What stands there was redacted before, as what stands in the file.
+is written, one attempt a line, to `FILE.unwritten-*.jsonl` beside the file, else to the user's own cache folder, else
+kept in memory. The next run on the file brings it in and removes it; an attempt that has its answer already is left
+alone, so bringing in twice, by two kernels say, changes nothing. Each such file is written once and stands there whole
+or not at all. What is in it was redacted before, as what stands in the SQLite file.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
-import tempfile
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptlab import ledger
+from promptlab.backends.gguf import cache_dir
 from promptlab.errors import StoreError, StoreWarning
 from promptlab.ledger import Rows
 from promptlab.store import Store
@@ -37,9 +40,9 @@ def write_all(connection: sqlite3.Connection, finishes: Iterable[Rows]) -> None:
 def keep(store: Store, finishes: Sequence[Rows]) -> str:
     """Keep finishes outside the file, and return the sentence that says where and what to do."""
     number = f"{len(finishes):,} {'reply' if len(finishes) == 1 else 'replies'} that came meanwhile"
-    for path in _places(store.path):
+    for folder, stem in _places(store.file):
         with suppress(OSError):
-            _append(path, finishes)
+            path = _written(folder, stem, finishes)
             return f"Kept in {path}: {number}; the next run on this file, once it can be written, brings that in"
     store.unwritten += finishes
     return f"In memory only: {number}; free some space and run the cell again before this kernel ends"
@@ -59,48 +62,73 @@ def let_go(store: Store) -> None:
 
 
 def bring_in(store: Store) -> int:
-    """Write to the file what was kept outside it, and remove it there; return how many finishes there were."""
-    found = [(path, list(_read(path))) for path in _places(store.path) if path.exists()]
-    finishes = [rows for _, kept in found for rows in kept] + store.unwritten
-    if not found and not store.unwritten:
-        return 0
-    written = store.write(partial(_write_known, finishes=finishes)).result()
-    store.unwritten.clear()
-    for path, kept in found:
-        if len(kept) == sum(rows in written for rows in kept):
-            path.unlink()
-    return len(written)
+    """Write to the file what was kept outside it, and remove it there; return how many finishes there were.
+
+    What another file's past left here, under the same name, stays where it is.
+    """
+    waiting, store.unwritten = store.unwritten, []
+    try:
+        written = _brought(store, waiting)
+    except BaseException:
+        store.unwritten = waiting + store.unwritten
+        raise
+    for path in _found(store.file):
+        kept = list(_read(path))
+        number = _brought(store, kept)
+        written += number
+        if number == len(kept):
+            path.unlink(missing_ok=True)
+    return written
 
 
-def _write_known(connection: sqlite3.Connection, finishes: Iterable[Rows]) -> list[Rows]:
-    """Write the finishes whose attempts this file knows, and return them; others belong to another file's past."""
+def _brought(store: Store, finishes: Sequence[Rows]) -> int:
+    return store.write(partial(_write_known, finishes=finishes)).result() if finishes else 0
+
+
+def _write_known(connection: sqlite3.Connection, finishes: Iterable[Rows]) -> int:
+    """Write the finishes whose attempts this file knows, and return how many they are."""
     known = [rows for rows in finishes if ledger.knows(connection, rows)]
     write_all(connection, known)
-    return known
+    return len(known)
 
 
-def _places(path: Path) -> Iterator[Path]:
-    """Yield where answers may be kept: beside the file, else in the folder for temporary files."""
-    yield path.with_name(f"{path.name}.unwritten.jsonl")
-    yield Path(tempfile.gettempdir()) / f"{path.absolute().as_posix().strip('/').replace('/', '_')}.unwritten.jsonl"
+def _places(file: Path) -> Iterator[tuple[Path, str]]:
+    """Yield where answers may be kept, folder and beginning of the name: beside the file, else in the user's cache."""
+    yield file.parent, f"{file.name}.unwritten-"
+    yield cache_dir() / "unwritten", f"{hashlib.sha256(str(file).encode()).hexdigest()[:16]}-"
 
 
-def _append(path: Path, finishes: Iterable[Rows]) -> None:
-    """Append whole lines and wait until they are on the disk; what could be written only in part is taken back."""
-    descriptor = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0), 0o600)
-    with open(descriptor, "ab", buffering=0) as file:  # noqa: PTH123 - a descriptor, for its mode
-        before = os.fstat(descriptor).st_size
-        try:
-            for rows in finishes:
-                line = _line(rows)
-                if file.write(line) != len(line):
-                    raise OSError(28, "no space left on device")  # noqa: TRY301 - the same as a write that fails whole
-            os.fsync(descriptor)
-        except OSError:
-            os.ftruncate(descriptor, before)
-            if not before:
-                path.unlink()
-            raise
+def _found(file: Path) -> list[Path]:
+    """Return what was kept of a file: regular files of this user's own, the oldest first."""
+    found = [path for folder, stem in _places(file) for path in folder.glob(f"{_literal(stem)}*.jsonl")]
+    return sorted((path for path in found if not path.is_symlink() and path.is_file() and _is_mine(path)), key=str)
+
+
+def _literal(stem: str) -> str:
+    """Return a name as a pattern that matches itself alone."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in stem)
+
+
+def _is_mine(path: Path) -> bool:
+    return not hasattr(os, "getuid") or path.stat().st_uid == os.getuid()
+
+
+def _written(folder: Path, stem: str, finishes: Iterable[Rows]) -> Path:
+    """Write a file of its own, wait until it is on the disk, and only then give it its name."""
+    if not folder.is_dir():
+        folder.mkdir(mode=0o700, parents=True)
+    path = folder / f"{stem}{time.time_ns()}-{os.getpid()}.jsonl"
+    half = path.with_suffix(".part")
+    try:
+        with open(os.open(half, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:  # noqa: PTH123 - for its mode
+            file.writelines(_line(rows) for rows in finishes)
+            file.flush()
+            os.fsync(file.fileno())
+        half.rename(path)
+    except OSError:
+        half.unlink(missing_ok=True)
+        raise
+    return path
 
 
 def _line(rows: Rows) -> bytes:
@@ -110,10 +138,9 @@ def _line(rows: Rows) -> bytes:
 
 
 def _read(path: Path) -> Iterator[Rows]:
-    """Yield the finishes of a file of ours; a last line that was cut off by a crash is left out."""
+    """Yield the finishes of a file of ours."""
     for line in path.read_bytes().splitlines():
-        with suppress(ValueError, KeyError, TypeError):
-            rows = json.loads(line)
-            response = rows["attempt"]["response"]
-            rows["attempt"]["response"] = None if response is None else base64.b64decode(response)
-            yield rows
+        rows = json.loads(line)
+        response = rows["attempt"]["response"]
+        rows["attempt"]["response"] = None if response is None else base64.b64decode(response)
+        yield rows

@@ -255,6 +255,7 @@ class _Session:
         self._when_idle = when_idle
         self._is_settled = True  # nothing was written since the last idle time
         self._is_synced = True  # every commit is awaited to be on the disk
+        self._has_log = connection.execute("pragma journal_mode").fetchone()[0] == "wal"
         self._fold_at = LOG_BYTES
         self._is_told = False  # of a log that cannot be folded
         self._home = place_of(path)
@@ -329,7 +330,7 @@ class _Session:
             return [(job.answer, *_attempted(self._connection, job.operation)) for job in batch]
 
     def _sync(self, is_synced: bool) -> None:  # noqa: FBT001 - a switch
-        if is_synced != self._is_synced:
+        if is_synced != self._is_synced and self._has_log:  # without the log a power cut could damage the file
             self._connection.execute(f"pragma synchronous = {'full' if is_synced else 'normal'}")
             self._is_synced = is_synced
 
@@ -341,12 +342,23 @@ class _Session:
         lost = f"{self._path} was deleted or replaced while it was in use"
         for folder in (self._path.parent, Path.cwd(), Path.home()):
             refuge = folder / f"{self._path.stem}.rescued-{time.time_ns() // 1_000_000}{self._path.suffix}"
-            with suppress(OSError, sqlite3.Error):
-                os.close(os.open(refuge, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-                self._connection.execute("vacuum into ?", (str(refuge),))
+            if self._copied_to(refuge):
                 self._drop_log()
-                return f"{lost}; all that it held is in {refuge}: move that to {self._path} and run the cell again"
+                return f"{lost}; all that it held is in {refuge}: move that to {self._path} and open the lab anew"
         return f"{lost}, and what was written since could not be saved elsewhere"
+
+    def _copied_to(self, refuge: Path) -> bool:
+        """Copy what the lost file holds, and return whether that could be done; nothing half-done is left."""
+        try:
+            os.close(os.open(refuge, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except OSError:
+            return False
+        try:
+            self._connection.execute("vacuum into ?", (str(refuge),))
+        except sqlite3.Error:
+            refuge.unlink()
+            return False
+        return True
 
     def _drop_log(self) -> None:
         log = Path(f"{self._path}-wal")

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from promptlab import Lab, PlanError, Price, PromptTemplate, RateLimits
+from promptlab.prices import most_completion
 from reckoning import disagreements
 from studies import BRISK, plan_of
 from sweeps import KEY
@@ -109,6 +110,24 @@ def test_a_limit_on_concurrency_is_the_most_in_flight(lab_of, fault_server):
     assert fault_server.stats()["peak_in_flight"] == 5
     lab.run(plan_of(lab, 60, word="c"), concurrency=3, progress=False)
     assert fault_server.stats()["peak_in_flight"] == 5
+
+
+def test_the_runs_of_a_lab_share_its_concurrency(lab_of, fault_server):
+    """Three that go on at once have no more in flight together than the limit says."""
+    fault_server.set(latency_ms=20)
+    lab = lab_of(limits=RateLimits(concurrency=4))
+    runs = [lab.start(plan_of(lab, 30, word=word)) for word in "abc"]
+    assert [run.wait(progress=False).status for run in runs] == ["done"] * 3
+    assert fault_server.stats()["peak_in_flight"] == 4
+
+
+def test_a_limit_on_tokens_holds_for_answers_slower_than_its_window(lab_of, fault_server):
+    """An answer that comes when its window is long over gives nothing back twice."""
+    fault_server.set(latency_ms=500)
+    lab = lab_of(limits=RateLimits(tokens_per_minute=1000, window_s=0.3))
+    run = lab.run(plan_of(lab, 60), concurrency=64, progress=False)
+    ((_, load),) = fault_server.busiest(0.3).items()
+    assert (run.status, load.tokens <= 1000) == ("done", True)
 
 
 def test_what_could_never_pass_a_limit_is_told(lab_of, fault_server):
@@ -224,6 +243,33 @@ def test_what_may_have_been_billed_counts_against_the_cap(lab_of, fault_server, 
     assert "maybe billed for up to $" in repr(run)
 
 
+@pytest.mark.parametrize("shared", [False, True], ids=["one by one", "together"])
+def test_two_kernels_on_one_run_keep_one_cap(lab_of, fault_server, shared):
+    """Each lab has the cap, and both together spend no more: what one reserves the other cannot have."""
+    fault_server.set(latency_ms=20)
+    labs = [lab_of(prices={"m": DEAR}) for _ in range(2)]
+    plans = [plan_of(lab, 60, repeats=2, temperature=1) for lab in labs]
+    options = {"max_cost_usd": 0.4, "share_prompt": shared, "name": "one"}
+    runs = [lab.start(plan, **options) for lab, plan in zip(labs, plans, strict=True)]
+    ends = [run.wait(progress=False) for run in runs]
+    assert (ends[0].id, ends[0].status) == (ends[1].id, "stopped")
+    assert 0.3 < paid(fault_server) <= 0.4
+
+
+def test_usage_that_is_known_to_be_too_small_is_no_cost(lab_of, fault_server):
+    """Where the first choice's tokens stand for all, the worst case is counted, and the cap holds for the real bill."""
+    fault_server.set(default="usage_first_choice")
+    lab = lab_of(prices={"m": DEAR})
+    run = lab.run(plan_of(lab, 40, repeats=4, temperature=1), share_prompt=True, max_cost_usd=0.5, progress=False)
+    assert (run.status, paid(fault_server) <= 0.5) == ("stopped", True)
+
+
+def test_best_of_counts_every_answer(lab_of, fault_server):
+    """What the server writes and does not hand out is billed as well."""
+    body = {"max_tokens": 10, "best_of": 20}
+    assert [most_completion(each) for each in (body, {"max_tokens": 10}, {"best_of": 2})] == [200, 10, None]
+
+
 def test_a_cap_that_cannot_be_kept_is_refused(lab_of, fault_server):
     """Without a price, without max_tokens, with parts nobody can count beforehand: every reason, and nothing sent."""
     lab = lab_of(prices={"known": DEAR})
@@ -314,6 +360,29 @@ def test_a_shared_call_that_fails_is_one_attempt_for_all(lab_of, fault_server):
     lab = lab_of()
     run = lab.run(plan_of(lab, 3, repeats=4, temperature=1), share_prompt=True, progress=False)
     assert (run.status, len(fault_server.ledger()), run.usage.unknown) == ("done", 9, 3)
+
+
+def test_a_call_that_is_refused_is_asked_singly(lab_of, fault_server):
+    """It may be `n` that the server does not take, whatever words it has for that; else each sample is refused."""
+    lab = lab_of()
     fault_server.set(default="context_length")
-    refused = lab.run(plan_of(lab, 2, repeats=4, temperature=1, word="long"), share_prompt=True, progress=False)
-    assert (refused.status, set(refused.frame()["status"]), refused.usage.attempts) == ("done", {"failed"}, 2)
+    refused = lab.run(plan_of(lab, 2, repeats=2, temperature=1), share_prompt=True, progress=False)
+    assert (refused.status, set(refused.frame()["status"]), refused.usage.attempts) == ("done", {"failed"}, 6)
+
+
+def test_a_call_for_several_that_is_too_large_is_asked_singly(lab_of, fault_server):
+    """A group beyond the limit on tokens, or beyond what is left of the cap, leaves one by one."""
+    lab = lab_of(limits=RateLimits(tokens_per_minute=1000, window_s=1), prices={"m": DEAR})
+    run = lab.run(plan_of(lab, 1, repeats=8, max_tokens=100), share_prompt=True, progress=False)
+    assert (run.status, [entry["params"].get("n") for entry in fault_server.ledger()]) == ("done", [None] * 8)
+    fault_server.reset()
+    other = lab_of(prices={"m": DEAR})
+    run = other.run(plan_of(other, 1, repeats=8, word="b"), share_prompt=True, max_cost_usd=0.03, progress=False)
+    assert (run.status, len(fault_server.ledger()) > 1, paid(fault_server) <= 0.03) == ("stopped", True, True)
+
+
+def test_a_limit_that_stops_something_is_the_runs_reason(lab_of):
+    """A run that left out what could never pass says so, and does not blame its user."""
+    lab = lab_of(limits=RateLimits(tokens_per_minute=50))
+    run = lab.run(plan_of(lab, 1), progress=False)
+    assert (run.status, "would never let it pass" in run.reason) == ("stopped", True)

@@ -67,10 +67,15 @@ def finish(claim, outcome, settled, *, sample_id=1, owner="me:1:a", **more):
     )
 
 
+def ended(file, how):
+    """Store how an attempt ended."""
+    ledger.write_finish(file, ledger.rows_of(how, now_s=NOW_S))
+
+
 def answered(file, claim, text="yes", **more):
     """Store an answer."""
     outcome = from_reply(text_reply(text, {"model": "m", "messages": []}), model="m")
-    ledger.finish_attempt(file, finish(claim, outcome, "done", **more), now_s=NOW_S)
+    ended(file, finish(claim, outcome, "done", **more))
 
 
 def rows(file, sql, *parameters):
@@ -310,7 +315,7 @@ def test_an_answer_is_stored_whole(file):
     claim = begun(file, plan)
     reply = text_reply("yes", {"model": "m", "messages": []}, service_tier="default", system_fingerprint="fp")
     outcome = from_reply(reply, model="m")
-    ledger.finish_attempt(file, finish(claim, outcome, "done"), now_s=NOW_S)
+    ended(file, finish(claim, outcome, "done"))
     columns = "state, latency_ms, http_status, error_type, redacted, model, system_fingerprint, service_tier"
     assert rows(file, f"select {columns} from attempts") == [("ok", 5.0, 200, None, 0, "m", "fp", "default")]  # noqa: S608 - columns above
     columns = "prompt_tokens, completion_tokens, cached_tokens, total_tokens, usage, cost_usd, headers, response"
@@ -337,7 +342,7 @@ def test_a_refusal_keeps_its_reason(file):
     registered(file, plan)
     outcome = from_reply(error_reply(400, "no", code="c", param="top_p"), model="m")
     failed = finish(begun(file, plan), outcome, "failed", failure="request", reason="HTTP 400: no")
-    ledger.finish_attempt(file, failed, now_s=NOW_S)
+    ended(file, failed)
     assert rows(file, SAMPLE) == [("failed", "request", "HTTP 400: no", None, None)]
     columns = "state, http_status, error_type, error_code, error_param, error_message"
     assert rows(file, f"select {columns} from attempts") == [  # noqa: S608 - columns above
@@ -350,7 +355,7 @@ def test_an_attempt_before_a_retry_leaves_the_lease(file):
     plan = planned(1)
     registered(file, plan)
     cut = from_send_error(SendError("reset", "cut", maybe_paid=True))
-    ledger.finish_attempt(file, finish(begun(file, plan), cut, None), now_s=NOW_S)
+    ended(file, finish(begun(file, plan), cut, None))
     assert (rows(file, SAMPLE)[0][0], rows(file, "select state, error_type from attempts")) == (
         "leased",
         [("unknown", "reset")],
@@ -379,7 +384,7 @@ def test_the_failure_of_a_lost_lease_is_not_the_end(file, settled):
     slow = begun(file, plan, owner="slow:1:a")
     begun(file, plan, owner="quick:1:b", now_s=NOW_S + 60)
     cut = from_send_error(SendError("reset", "cut", maybe_paid=True))
-    ledger.finish_attempt(file, finish(slow, cut, settled, owner="slow:1:a"), now_s=NOW_S)
+    ended(file, finish(slow, cut, settled, owner="slow:1:a"))
     assert rows(file, SAMPLE) == [("leased", None, None, "quick:1:b", NOW_S + 120)]
 
 

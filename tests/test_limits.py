@@ -128,6 +128,17 @@ def test_a_window_counts_what_was_taken_at_last():
     assert window.wait_s(100, now_s=70) == 0
 
 
+def test_an_answer_that_takes_longer_than_a_window_changes_nothing_any_more():
+    """Its place was given back when the window was over; correcting it then would let too much pass for good."""
+    window = Window(100, 60)
+    late, withdrawn = window.take(50, sent_s=0), window.take(50, sent_s=0)
+    assert window.wait_s(100, now_s=63) == 0
+    window.settle(late, answered_s=70, amount=10)
+    window.give_back(withdrawn)
+    window.take(100, sent_s=71)
+    assert window.wait_s(1, now_s=71) > 0
+
+
 # All limits of an account
 
 
@@ -149,7 +160,7 @@ def test_every_limit_is_waited_for():
 def test_what_was_sent_before_counts():
     """Requests of earlier runs take their places, and starting over forgets what was counted twice."""
     allowance = Allowance(RateLimits(requests_per_minute=2, tokens_per_minute=100))
-    assert allowance.looks_back_s == 60
+    assert allowance.looks_back_s == pytest.approx(62.4)
     for _ in range(2):
         allowance.start_over([(-30.0, 20), (-10.0, 70)])
     assert allowance.wait_s("m", most_tokens=1, likely_tokens=1, now_s=0) == pytest.approx(32.4)
@@ -225,6 +236,27 @@ def test_an_older_reply_tells_a_meter_nothing():
     meter.learn(Stated(100, 0, 10), sent_s=1, now_s=2)
     meter.learn(Stated(100, 50, 5), sent_s=0, now_s=3)
     assert meter.wait_s(1, now_s=2) == pytest.approx(0.1)
+
+
+def test_what_never_left_is_given_back_to_a_meter():
+    """A claim that was withdrawn takes nothing from the server."""
+    allowance = Allowance(RateLimits())
+    allowance.learn("m", said(remaining="1", reset="10s"), sent_s=0, now_s=0)
+    take = {"most_tokens": 1, "likely_tokens": 1, "now_s": 0}
+    taken = allowance.take("m", **take)
+    assert allowance.wait_s("m", **take) > 0
+    taken.give_back()
+    assert allowance.wait_s("m", **take) == 0
+
+
+def test_a_reset_that_makes_no_sense_is_tried_after_a_minute():
+    """A server that states a point in time where others state a duration is not waited for for days."""
+    meter = Meter()
+    meter.learn(Stated(100, 0, 1.8e9), sent_s=0, now_s=0)
+    assert meter.wait_s(1, now_s=0) == 60
+    assert meter.wait_s(1, now_s=60) == 0
+    meter.take(1, now_s=60)
+    assert meter.wait_s(1, now_s=61) == 59
 
 
 def test_each_model_has_its_meter():

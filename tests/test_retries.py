@@ -230,19 +230,40 @@ def outage(requests=8, *, since_s=100.0, probes=0):
     """Return what so many different requests that failed in a row amount to."""
     found = Outage()
     for request in [*range(requests), *range(probes)]:
-        found.failed(request, now_s=since_s)
+        found.failed(request, f"prompt {request}", workers=32, now_s=since_s)
     return found
 
 
-def test_an_outage_is_eight_requests_failing_in_a_row():
+def test_an_outage_is_several_requests_failing_in_a_row():
     """One request that fails eight times is its own fault; a reply to the point ends what seemed an outage."""
     stubborn = Outage()
     for _ in range(20):
-        stubborn.failed(7, now_s=1.0)
+        stubborn.failed(7, "prompt", workers=32, now_s=1.0)
     assert (stubborn.is_on, outage(7).is_on, outage(8).is_on) == (False, False, True)
-    ended = outage(8, probes=3)
-    ended.ended()
-    assert ended == Outage()
+    over = outage(8, probes=3)
+    over.ended("another")
+    assert over == Outage(answered={"another"})
+
+
+@pytest.mark.parametrize(("workers", "needed"), [(1, 2), (3, 3), (200, 8)])
+def test_few_workers_notice_an_outage_too(workers, needed):
+    """With fewer than eight at work so many failures are enough, but never a single one."""
+    found, seen = Outage(), []
+    for request in range(8):
+        found.failed(request, f"prompt {request}", workers=workers, now_s=1.0)
+        seen.append(found.is_on)
+    assert seen.index(True) + 1 == needed
+
+
+def test_a_prompt_that_breaks_the_server_is_no_outage():
+    """Where other prompts were answered, requests that share one have themselves to blame."""
+    found = Outage()
+    found.ended("good")
+    for request in range(20):
+        found.failed(request, "bad", workers=32, now_s=1.0)
+    assert not found.is_on
+    found.failed(99, "good", workers=32, now_s=1.0)
+    assert found.is_on
 
 
 def test_an_outage_is_waited_for_by_all():

@@ -28,7 +28,7 @@ def lab_of(path):
     labs = []
 
     def lab_of(script="ok"):
-        policy = RetryPolicy(attempts=2, first_wait_s=0.001)
+        policy = RetryPolicy(attempts=2, first_wait_s=0.001, outage_s=1.0)
         labs.append(Lab(path, backend=ScriptedBackend(script), policy=policy))
         return labs[-1]
 

@@ -491,7 +491,7 @@ def test_the_answer_of_another_kernel_is_waited_for(lab, time):
 
     async def wait(event, wait_s):
         if wait_s != ledger.RENEW_EVERY_S:
-            lab.store.write(partial(ledger.finish_attempt, finish=_theirs(claim, owner), now_s=0)).result()
+            lab.store.write(partial(ledger.write_finish, rows=ledger.rows_of(_theirs(claim, owner), now_s=0))).result()
         await time.wait(event, wait_s)
 
     clock = Clock(lambda: time.now_s, lambda: time.now_s, wait)

@@ -43,8 +43,13 @@ def shrink(lab, pages):
 
 def spilled(path):
     """Return the attempts kept beside the file."""
-    lines = path.with_name(f"{path.name}.unwritten.jsonl").read_text().splitlines()
+    lines = [line for each in beside(path) for line in each.read_text().splitlines()]
     return [json.loads(line)["attempt"]["client_request_id"] for line in lines]
+
+
+def beside(path):
+    """Return the files in which attempts are kept beside a file."""
+    return sorted(path.parent.glob(f"{path.name}.unwritten-*"))
 
 
 def attempts(path, state):
@@ -67,7 +72,7 @@ def test_a_full_disk_stops_the_run_and_loses_no_answer(lab, path, fault_server):
     with pytest.raises(StoreError, match="the disk is full") as caught:
         lab.run(plan, name="mine", concurrency=IN_FLIGHT, progress=False)
     kept = spilled(path)
-    assert f"lab.db.unwritten.jsonl: {len(kept):,} repl" in str(caught.value)
+    assert f"Kept in {beside(path)[0]}: {len(kept):,} repl" in str(caught.value)
     assert "the next run on this file, once it can be written, brings that in" in str(caught.value)
     assert 1 <= len(kept) <= IN_FLIGHT
     served = {entry["client_request_id"] for entry in fault_server.ledger()}
@@ -80,7 +85,7 @@ def test_a_full_disk_stops_the_run_and_loses_no_answer(lab, path, fault_server):
     assert (again.status, again.frame()["status"].eq("ok").all(), len(again)) == ("done", True, REQUESTS)
     assert len(fault_server.ledger()) == REQUESTS + len(run)
     assert discrepancies(path, fault_server.ledger()) == {}
-    assert not path.with_name(f"{path.name}.unwritten.jsonl").exists()
+    assert beside(path) == []
 
 
 LIMITED = f"""
@@ -116,7 +121,7 @@ def test_what_no_folder_takes_stays_in_memory(path, monkeypatch):
     with Lab(path, backend=ScriptedBackend("yes" * 3000)) as lab:
         plan = plan_of(lab, 40)
         lab.run(plan_of(lab, 1, word="first"), progress=False)
-        monkeypatch.setattr(unwritten, "_places", lambda _: iter([path / "no folder"]))
+        monkeypatch.setattr(unwritten, "_places", lambda _: iter([(path, "under a file")]))
         shrink(lab, 60)
         with pytest.raises(StoreError, match="disk is full"):
             lab.run(plan, concurrency=4, progress=False)
@@ -141,7 +146,7 @@ def test_what_waits_in_memory_is_written_when_the_lab_is_closed(path, monkeypatc
         lab.store.unwritten.append(row)
         lab.close()
         assert (lab.store.unwritten, spilled(path)) == ([], ["plab-unknown"])
-        monkeypatch.setattr(unwritten, "_places", lambda _: iter([path / "no folder"]))
+        monkeypatch.setattr(unwritten, "_places", lambda _: iter([(path, "under a file")]))
         lab.store.unwritten.append(row)
         with pytest.warns(StoreWarning, match="In memory only: 1 reply that came meanwhile"):
             lab.close()
@@ -185,16 +190,51 @@ def test_an_answer_is_never_written_into_another_file(lab, path, fault_server):
         assert there.sql("select count(*) as n from attempts")["n"][0] == 60
 
 
-def test_only_whole_lines_of_known_attempts_are_brought_in(lab, path):
-    """A line that a crash cut off is left out, and so is the past of another file, which stays beside it."""
+ROW = {
+    "attempt": {"id": 1, "client_request_id": "plab-of-another-file", "response": None},
+    "outputs": [],
+    "samples": [],
+}
+
+
+def test_the_past_of_another_file_stays_where_it_is(lab, path):
+    """What was kept of a file that had this name before is neither written into this one nor removed."""
     lab.run(plan_of(lab, 1), progress=False)
-    beside = path.with_name(f"{path.name}.unwritten.jsonl")
-    row = {"attempt": {"id": 1, "client_request_id": "plab-of-another-file", "response": None}}
-    beside.write_text(json.dumps({**row, "outputs": [], "samples": []}) + '\n{"attempt": {"id": 2, "cli')
+    unwritten.keep(lab.store, [ROW])
     lab.run(plan_of(lab, 2), progress=False)
-    assert beside.exists()
-    assert attempts(path, "ok") == attempts(path, "ok") | set()
-    assert len(attempts(path, "ok")) == 2
+    assert (spilled(path), len(attempts(path, "ok"))) == (["plab-of-another-file"], 2)
+
+
+def test_what_is_kept_is_for_its_owner_alone_and_never_half(lab, path):
+    """Each file is made anew, readable by its owner, and gets its name when it is whole."""
+    told = [unwritten.keep(lab.store, [ROW] * number) for number in (1, 2)]
+    assert [text.partition("; ")[0].rpartition(": ")[2] for text in told] == [
+        "1 reply that came meanwhile",
+        "2 replies that came meanwhile",
+    ]
+    kept = beside(path)
+    assert [(each.suffix, each.stat().st_mode & 0o777) for each in kept] == [(".jsonl", 0o600)] * 2
+    assert len(spilled(path)) == 3
+
+
+def test_only_files_of_ones_own_are_read(lab, path):
+    """A link that somebody put there is left alone."""
+    elsewhere = path.with_name("elsewhere.jsonl")
+    elsewhere.write_text("not even JSON")
+    path.with_name(f"{path.name}.unwritten-1.jsonl").symlink_to(elsewhere)
+    assert unwritten.bring_in(lab.store) == 0
+
+
+def test_a_folder_that_takes_nothing_leaves_it_to_the_users_own(path, monkeypatch):
+    """Where nothing can be written beside the file the user's cache is next, in a folder of its own."""
+    monkeypatch.setenv("PROMPTLAB_CACHE", str(path.parent / "cache"))
+    with Lab(path, backend=ScriptedBackend()) as lab:
+        lab.run(plan_of(lab, 1), progress=False)
+        folder, stem = list(unwritten._places(lab.store.file))[1]
+        with pytest.raises(OSError, match="exists"):
+            unwritten._written(path, "x", [ROW])
+        assert (unwritten._written(folder, stem, [ROW]).parent.stat().st_mode & 0o777) == 0o700
+        assert unwritten._found(lab.store.file) != []
 
 
 @pytest.mark.parametrize("fault", ["ok", "fault"])
