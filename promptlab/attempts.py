@@ -162,17 +162,20 @@ def from_send_error(error: SendError, *, secrets: Iterable[str] = ()) -> Outcome
     return Outcome(state="unknown" if error.maybe_paid else "error", failure=failure, redacted=redacted)
 
 
+_ADDRESS_HINT = "; check the base URL: it should end as the server's documents say, often in /v1"
+_KEY_HINT = "; check the key (OPENAI_API_KEY in the environment or in .env, or api_key=...)"
+
+
 def told(outcome: Outcome) -> str:
     """Return one sentence on why an attempt has no answer."""
     failure = outcome.failure or Failure("unknown", "")
     status = f"HTTP {outcome.http_status}" if outcome.http_status else ""
     kind = "" if failure.type == status else failure.type
     code = f" ({failure.code})" if failure.code and failure.code != failure.type else ""
-    hint = "; check the base URL: it should end as the server's documents say, often in /v1" if kind == "" else ""
+    is_no_api = status == "HTTP 404" and not kind and failure.code is None
+    hint = _KEY_HINT if status == "HTTP 401" else _ADDRESS_HINT if is_no_api else ""
     wait = f" (it asks to wait {outcome.retry_after_s:g} s)" if outcome.retry_after_s else ""
-    return (
-        f"{' '.join(filter(None, [status, kind]))}{code}: {failure.message}{hint if status == 'HTTP 404' else ''}{wait}"
-    )
+    return f"{' '.join(filter(None, [status, kind]))}{code}: {failure.message}{hint}{wait}"
 
 
 def redact(content: bytes, secrets: Iterable[str], *, key_like: bool) -> tuple[bytes, bool]:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from promptlab import results, tokens
+from promptlab import _text, results, tokens
 from promptlab.backends._base import Backend
+from promptlab.limits import RateLimits
 from promptlab.plans import Estimate, Plan, Trial
 from promptlab.prices import PriceList, most_completion
 from promptlab.results import ModelFacts
@@ -24,13 +25,19 @@ _SAMPLED = 20  # prompts that tiktoken counts, to know a model's tokens a byte
 
 
 def estimated(
-    plan: Plan, store: Store, backend: Backend, *, prices: PriceList, explainer: Callable[[Trial, Plan], str]
+    plan: Plan,
+    store: Store,
+    backend: Backend,
+    *,
+    prices: PriceList,
+    limits: RateLimits,
+    explainer: Callable[[Trial, Plan], str],
 ) -> Plan:
     """Return the plan with its estimate, with what the file learned about its models, and able to explain itself."""
     made = replace(
         plan,
-        estimate=_estimate(plan, store, backend, prices),
-        learned=tuple(_learned(plan, results.refusals(store, plan.identity))),
+        estimate=_limited(_estimate(plan, store, backend, prices), limits),
+        learned=(*_learned(plan, results.refusals(store, plan.identity)), *_refused(plan, store)),
         explainer=lambda trial: explainer(trial, plan),
     )
     made.__dict__.update({name: plan.__dict__[name] for name in ("key", "measured") if name in plan.__dict__})
@@ -142,6 +149,23 @@ def _total(parts: Iterable[N | None]) -> N | None:
             return None
         total += part
     return total
+
+
+def _limited(estimate: Estimate, limits: RateLimits) -> Estimate:
+    """Return the estimate with the time that the user's own limits make it take at least."""
+    tokens = (estimate.prompt_tokens or 0) + (estimate.completion_tokens or 0)
+    least_s = limits.least_s(estimate.to_send, tokens)
+    return replace(estimate, time_s=max(least_s, estimate.time_s or 0.0)) if least_s else estimate
+
+
+def _refused(plan: Plan, store: Store) -> Iterator[str]:
+    keys, _ = plan.measured
+    number = results.refused(store, keys, repeats=plan.repeats, generation=plan.generation)
+    if number:
+        yield (
+            f"the server refused {_text.count(number, 'request')} of this plan before; a run that met this asks them"
+            " again only with retry_failed=True"
+        )
 
 
 def _models(plan: Plan) -> list[str]:

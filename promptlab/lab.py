@@ -30,7 +30,7 @@ from promptlab.backends.local import LocalModel
 from promptlab.backends.offline import OfflineBackend
 from promptlab.cases import Case, Cases
 from promptlab.checks import CheckReport
-from promptlab.errors import BackendError, OfflineError, PlanError, StoreError
+from promptlab.errors import BackendError, NotFoundError, OfflineError, PlanError, StoreError
 from promptlab.forgetting import Forgotten
 from promptlab.grids import ParameterGrid
 from promptlab.jobs import Clock
@@ -112,6 +112,7 @@ class Lab:
     ) -> None:
         key, address = Secret(api_key), Secret(base_url)
         del api_key, base_url  # so that no traceback that prints variables can show them
+        _check_options(backend=backend, limits=limits, prices=prices, policy=policy, clock=clock)
         if backend is not None and (key or address or client is not None):
             msg = "backend= is given beside base_url=, api_key= or client=; give one of them"
             raise BackendError(msg)
@@ -139,6 +140,11 @@ class Lab:
     def path(self) -> Path:
         """The SQLite file."""
         return self.store.path
+
+    @property
+    def limits(self) -> RateLimits:
+        """How fast the account may be asked."""
+        return self._launcher.allowance.limits
 
     @property
     def is_offline(self) -> bool:
@@ -182,7 +188,14 @@ class Lab:
             identity=self.backend.identity,
             models=(self.backend.name,) if isinstance(self.backend, LocalModel) else (),
         )
-        return estimates.estimated(plan, self.store, self.backend, prices=self._prices, explainer=self._explain)
+        return estimates.estimated(
+            plan,
+            self.store,
+            self.backend,
+            prices=self._prices,
+            limits=self._launcher.allowance.limits,
+            explainer=self._explain,
+        )
 
     # Runs
 
@@ -389,14 +402,14 @@ class Lab:
         Parameters
         ----------
         run
-            A run, its id, or its name (the newest of that name).
+            A run, its id, or its name where only one has it.
 
         Raises
         ------
         StoreError
-            While the run is being answered, here or by another process.
+            When several runs have the name, and while the run is being answered, here or by another process.
         """
-        run_id = results.find_run(self.store, run.id if isinstance(run, Run) else run).id
+        run_id = self._named_once(run)
         now_s = self._launcher.clock.wall_s()
         if dry_run:
             with self.store.snapshot() as connection:
@@ -417,6 +430,21 @@ class Lab:
             When the other file is this one, was written by a newer promptlab, or is being answered right now.
         """
         return merging.merge(self.store, path)
+
+    def _named_once(self, run: Run | str | int) -> int:
+        """Return a run's id; a name that several runs have is no way to say which one is to go."""
+        found = results.find_run(self.store, run.id if isinstance(run, Run) else run)
+        if found.status == "forgotten":
+            msg = f"run {found.id} {found.name!r} is forgotten already; its row stays for the money of what others use"
+            raise NotFoundError(msg)
+        same = results.runs_named(self.store, run) if isinstance(run, str) else []
+        if len(same) > 1:
+            ids = ", ".join(map(str, same))
+            msg = (
+                f"{len(same)} runs are called {run!r}; name the one to forget by its id: {ids} (lab.runs() lists them)"
+            )
+            raise StoreError(msg)
+        return found.id
 
     def _refuse_live(self, run_id: int | None = None) -> None:
         going = [run for key, (run, live) in self._launcher.live.items() if not live.is_ended and run_id in {None, key}]
@@ -527,6 +555,20 @@ class Answer:
 def _text_or_none(cell: Any) -> str | None:
     """Return a cell's text; pandas holds a missing one as NaN."""
     return cell if isinstance(cell, str) else None
+
+
+def _check_options(*, backend: object, limits: object, prices: object, policy: object, clock: object) -> None:
+    is_backend = backend is None or (not isinstance(backend, type) and hasattr(backend, "send"))
+    is_priced = prices is None or (isinstance(prices, Mapping) and all(isinstance(p, Price) for p in prices.values()))
+    checks = {
+        f"backend={backend!r}: one that answers is needed, e.g. LocalModel()": is_backend,
+        f"limits={limits!r}: write RateLimits(requests_per_minute=...)": isinstance(limits, RateLimits | None),
+        f"prices={prices!r}: prices by model are needed, e.g. {{'my-model': Price(prompt=1, completion=2)}}": is_priced,
+        f"policy={policy!r}: write RetryPolicy(attempts=...)": isinstance(policy, RetryPolicy | None),
+        f"clock={clock!r}: for tests, write ManualClock().clock()": isinstance(clock, Clock | None),
+    }
+    if problems := [problem for problem, is_right in checks.items() if not is_right]:
+        raise PlanError(problems)
 
 
 def _check_types(templates: object, grid: object) -> None:

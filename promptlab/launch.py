@@ -6,6 +6,7 @@ the same run: a finished one is handed back as it is, an unfinished one goes on.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import subprocess
@@ -58,7 +59,7 @@ class Options:
         number, cap = self.concurrency, self.max_cost_usd
         if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
             yield f"concurrency={number!r}: a whole number from 1 is needed, or None to let it adapt"
-        if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int | float) or not cap > 0):
+        if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int | float) or not 0 < cap < math.inf):
             yield f"max_cost_usd={cap!r}: an amount in USD above 0 is needed"
         if self.on_error not in get_args(OnError):
             yield f"on_error={self.on_error!r}: one of {', '.join(map(repr, get_args(OnError)))} is needed"
@@ -94,7 +95,7 @@ class Launcher:
         if found and not todo:
             self._check_failures(found, options.on_error)
         if found and not todo and self._is_final(found):
-            self.last_run = Run(self.store, found.id)
+            self.last_run = Run(self.store, found.id, is_as_it_was=True)
             return self.last_run
         self._make_ready(plan, asks=bool(todo) if found else self._lacks(plan))
         run_id = self._registered(plan, found, name, options.note, is_whole=len(states) == len(plan))

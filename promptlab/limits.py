@@ -29,6 +29,7 @@ from promptlab.errors import PlanError
 
 DAY_S = 86_400.0
 MARGIN = 0.04  # of a window: how long a request may need to arrive
+LONGEST_MARGIN_S = 60.0  # however long the window
 
 FIRST_PACE = 32  # requests in flight to begin with
 TOP_PACE = 256  # the client's CPU is the limit from here on (measured: flat from 64 to 256)
@@ -99,6 +100,16 @@ class RateLimits:
             raise PlanError(msg)
         return cls(**{name: found[0][name] for name in _PUBLISHED if name in found[0]})
 
+    def least_s(self, requests: int, tokens: int) -> float:
+        """Return how long so many requests with so many tokens take at least under these limits, in seconds."""
+        spans = (
+            (requests, self.requests_per_minute, self.window_s),
+            (tokens, self.tokens_per_minute, self.window_s),
+            (requests, self.requests_per_day, DAY_S),
+        )
+        waits = (max(0, math.ceil(amount / limit) - 1) * window_s for amount, limit, window_s in spans if limit)
+        return max(waits, default=0.0)
+
     def __repr__(self) -> str:
         given = {name: getattr(self, name) for name in self.__slots__}
         shown = [f"{name}={value!r}" for name, value in given.items() if value not in (None, 60.0)]
@@ -127,6 +138,11 @@ class Slot:
     is_over: bool = False
 
 
+def whole_s(window_s: float) -> float:
+    """Return how long a request counts at most: its window, and the time that it may need to arrive."""
+    return window_s + min(MARGIN * window_s, LONGEST_MARGIN_S)
+
+
 class Window:
     """At most `limit` in any `window_s` seconds."""
 
@@ -148,7 +164,7 @@ class Window:
 
     def take(self, amount: float, *, sent_s: float) -> Slot:
         """Count an amount that leaves now, or that left at some time before."""
-        slot = Slot(amount, sent_s + self._window_s * (1 + MARGIN))
+        slot = Slot(amount, sent_s + whole_s(self._window_s))
         self._slots.append(slot)
         self._used += amount
         return slot
@@ -238,8 +254,8 @@ class Allowance:
         """How far in the past a request still counts, in seconds."""
         limits = self.limits
         if limits.requests_per_day is not None:
-            return max(DAY_S, limits.window_s) * (1 + MARGIN)
-        return limits.window_s * (1 + MARGIN) if self._requests or self._tokens else 0.0
+            return whole_s(max(DAY_S, limits.window_s))
+        return whole_s(limits.window_s) if self._requests or self._tokens else 0.0
 
     @property
     def is_full(self) -> bool:

@@ -405,14 +405,15 @@ def _sending_facts(estimate: Estimate) -> list[tuple[str, str]]:
     return [
         ("prompt tokens", _tokens(estimate.prompt_tokens, "about ")),
         ("completion tokens", _tokens(estimate.completion_tokens, about)),
-        ("cost", _estimated_cost(estimate, about)),
+        ("cost", _estimated_cost(estimate)),
         ("time", _text.UNKNOWN if estimate.time_s is None else f"about {_text.duration(estimate.time_s)}"),
     ]
 
 
-def _estimated_cost(estimate: Estimate, about: str) -> str:
+def _estimated_cost(estimate: Estimate) -> str:
     if estimate.cost_usd is None:
         return _text.UNKNOWN
+    about = "up to about " if estimate.completion_is_bound else "about "  # the prompt is estimated in any case
     return about + _text.usd(estimate.cost_usd) if estimate.cost_usd else "nothing"
 
 

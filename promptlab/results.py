@@ -119,6 +119,11 @@ def find_run(store: Store, name: str | int) -> RunRow:
     raise NotFoundError(msg)
 
 
+def runs_named(store: Store, name: str) -> list[int]:
+    """Return the ids of all runs of a name, the oldest first."""
+    return [row[0] for row in store.read(f"{_RUN} where name = ? and status != 'forgotten' order by id", (name,))]
+
+
 def run_of_plan(store: Store, plan_key: str, name: str) -> RunRow | None:
     """Return the newest run of a plan under a name, if there is one."""
     rows = store.read(f"{_RUN} where plan_key = ? and name = ? order by id desc limit 1", (plan_key, name))
@@ -513,6 +518,18 @@ def refusals(store: Store, identity: str) -> set[Refusal]:
     """Return the parameters, or values of them, that models of a backend were seen to refuse."""
     rows = store.read(_REFUSALS, (identity,))
     return {refusal(model, param, code, json.loads(body)) for model, param, code, body in rows}
+
+
+_REFUSED = """
+select count(*) from samples where state = 'failed' and failure = 'request' and generation = :generation
+  and repeat < :repeats and key in (select value from json_each(:keys))
+"""
+
+
+def refused(store: Store, keys: Iterable[str], *, repeats: int, generation: int) -> int:
+    """Return how many samples of requests with these keys the server refused as such."""
+    some = {"keys": json.dumps(sorted(set(keys))), "repeats": repeats, "generation": generation}
+    return int(store.read(_REFUSED, some)[0][0])
 
 
 # One logged exchange

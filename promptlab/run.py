@@ -32,10 +32,11 @@ class Run:
     `lab.run` and `lab.load` make one; see `promptlab.results.COLUMNS` for what `frame` holds.
     """
 
-    def __init__(self, store: Store, run_id: int) -> None:
+    def __init__(self, store: Store, run_id: int, *, is_as_it_was: bool = False) -> None:
         self._store = store
         self._row = results.run_row(store, run_id)
         self._live: LiveRun | None = None
+        self._is_as_it_was = is_as_it_was
 
     @property
     def id(self) -> int:
@@ -144,10 +145,11 @@ class Run:
         ends = ", ".join(f"{number:,} {state}" for state, number in counts.items()) or "none"
         facts = [("trials", f"{_text.count(len(self), 'trial')}, {ends}")]
         if counts.get("failed") or counts.get("stopped"):
-            facts.append(("without an answer", "run.errors tells why"))
+            again = ", retry_failed=True asks again for what the server refused" if counts.get("failed") else ""
+            facts.append(("without an answer", f"run.errors tells why{again}"))
         if status != "done":
             facts.append(("status", f"{status}: {_text.clipped(self.reason, 200)}" if self.reason else status))
-        facts.append(("spent", _spent(spent)))
+        facts.append(("spent", f"nothing sent now; before: {_spent(spent)}" if self._is_as_it_was else _spent(spent)))
         if spent.attempts and status != "running" and (estimate := self._row.plan.get("estimate")):
             facts.append(("beforehand", _estimated(estimate)))
         if spent.unknown and status != "running":  # what is in flight has no known end yet
@@ -190,7 +192,10 @@ class LiveRun:
             self._poll(bar)
         except KeyboardInterrupt:
             self._wind_down(bar)
-            raise
+            progress = self.runner.progress
+            answered = f"{progress.answered_before + progress.done:,} of {progress.total:,}"
+            msg = f"stopped with {answered} samples answered; run the same again to go on"
+            raise KeyboardInterrupt(msg) from None
         finally:
             if bar:
                 bar.close()
@@ -317,9 +322,12 @@ def _unknown(spent: Spending) -> str:
 
 def _estimated(estimate: Mapping[str, Any]) -> str:
     """Say what the plan said beforehand, in the words of what was spent."""
-    counts = (estimate["prompt_tokens"], estimate["completion_tokens"])
-    tokens = " + ".join("?" if count is None else f"{count:,}" for count in counts)
-    cost = estimate["cost_usd"]
-    money = "cost unknown" if cost is None else "free" if cost == 0 else _text.usd(cost)
-    bound = " at most" if estimate["completion_is_bound"] else ""
-    return f"estimated at {_text.count(estimate['to_send'], 'request')}, {tokens} tokens{bound}, {money}"
+    prompt, completion = (
+        "?" if estimate[f"{side}_tokens"] is None else f"{estimate[f'{side}_tokens']:,}"
+        for side in ("prompt", "completion")
+    )
+    cost, is_bound = estimate["cost_usd"], estimate["completion_is_bound"]
+    about = "up to about " if is_bound else "about "
+    money = "cost unknown" if cost is None else "free" if cost == 0 else about + _text.usd(cost)
+    tokens = f"about {prompt} + {'at most ' if is_bound else ''}{completion} tokens"
+    return f"estimated at {_text.count(estimate['to_send'], 'request')}, {tokens}, {money}"

@@ -568,6 +568,8 @@ class Runner:
 
 
 def _over_budget(budget: Budget, worst_usd: float) -> str:
+    if not budget.spent_usd:
+        return f"max_cost_usd={budget.cap_usd:g} is too low for a single request, which can cost up to ${worst_usd:.6f}"
     return (
         f"max_cost_usd={budget.cap_usd:g} is reached: ${budget.spent_usd:.6f} was spent or may have been, and the next"
         f" request can cost up to ${worst_usd:.6f}; run it again with a higher cap to go on"

@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, overload
 
 from promptlab import _text
 from promptlab._json import utf8
@@ -55,6 +55,8 @@ COLUMNS: Mapping[str, str] = {
 
 Status = Literal["ok", "failed", "stopped", "running", "todo"]
 Since = str | date | datetime | timedelta
+
+Pattern = Union[re.Pattern[str], "_Expression"]
 
 LIMIT = 1_000
 CANDIDATES = 20_000  # index entries that filters are tried on; each costs some 10 µs
@@ -168,10 +170,13 @@ def search(
     SearchError
         Listing every option that cannot be understood.
     """
+    if not isinstance(text, str):
+        msg = f"search({_text.brief(text)}): a text to look for is needed"
+        raise SearchError(msg)
     filters = _filters(model=model, template=template, since=since, status=status, limit=limit, now_s=now_s)
     query = _expression(text) if regex else _words(text)
     if not query.patterns:
-        return SearchResults(text, [], [])
+        return SearchResults(text, [], ["nothing to look for; give a word, or lab.sql() lists everything there is"])
     with suppress(StoreError):  # read only, or no space: what the index lacks is read through
         store.index()
     hits: list[Hit] = []
@@ -191,8 +196,8 @@ class _Query:
     """A text to look for: what the index is asked, what it cannot be asked, and all of it as patterns."""
 
     match: str | None
-    unindexed: tuple[re.Pattern[str], ...]
-    patterns: tuple[re.Pattern[str], ...]
+    unindexed: tuple[Pattern, ...]
+    patterns: tuple[Pattern, ...]
 
 
 _TERM = re.compile(r'"([^"]+)"(\*?)|(\S+)')
@@ -229,10 +234,29 @@ def _word_pattern(term: str, *, is_prefix: bool) -> re.Pattern[str]:
     return re.compile(r"(?<![^\W_])" + r"[\W_]+".join(words) + end, re.IGNORECASE)
 
 
+class _Expression:
+    """A regular expression of a user's, which may take for ever on some text: each look is ended after `SCAN_S`."""
+
+    def __init__(self, text: str) -> None:
+        import regex  # noqa: PLC0415 - only where it is used
+
+        self._pattern = regex.compile(text, regex.VERSION0)
+
+    def search(self, text: str, *around: int) -> re.Match[str] | None:
+        """Return the first match; raise `TimeoutError` when it takes too long."""
+        return self._pattern.search(text, *around, timeout=SCAN_S)  # type: ignore[no-any-return]  # it ships no types
+
+    def finditer(self, text: str, *around: int) -> Iterator[re.Match[str]]:
+        """Yield the matches; raise `TimeoutError` when one takes too long."""
+        return self._pattern.finditer(text, *around, timeout=SCAN_S)  # type: ignore[no-any-return]  # see search
+
+
 def _expression(text: str) -> _Query:
+    import regex  # noqa: PLC0415 - see _Expression
+
     try:
-        pattern = re.compile(text)
-    except (re.error, RecursionError, OverflowError) as exc:
+        pattern = _Expression(text)
+    except (regex.error, RecursionError, OverflowError) as exc:
         msg = f"{_text.brief(text)} is no regular expression: {exc}; leave out regex=True to look for it as it stands"
         raise SearchError(msg) from exc
     return _Query(None, (pattern,), (pattern,))
@@ -248,7 +272,11 @@ def _filters(
     now_s: float | None,
 ) -> dict[str, Any]:
     """Return the parameters of the queries below."""
-    problems = []
+    problems = [
+        f"{name}={value!r}: its name is needed, as a text"
+        for name, value in (("model", model), ("template", template))
+        if not isinstance(value, str | None)
+    ]
     if status is not None and status not in get_args(Status):
         problems.append(f"status={status!r}: one of {', '.join(map(repr, get_args(Status)))} is needed")
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
@@ -256,7 +284,7 @@ def _filters(
     since_at = None
     try:
         since_at = None if since is None else _since(since, time.time() if now_s is None else now_s)
-    except (TypeError, ValueError, OverflowError):
+    except (AttributeError, TypeError, ValueError, OverflowError):
         problems.append(f"since={since!r}: a date, a time or a timedelta is needed, e.g. '2026-11-24' (UTC)")
     if problems:
         raise SearchError(problems)
@@ -399,9 +427,9 @@ class _Search:
             self.notes.append(f"the filters were tried on the newest {CANDIDATES:,} matching {self._place.matched}s")
         return row[0] or 0
 
-    def _read_through(self, texts: Iterator[tuple[int, str]], patterns: Sequence[re.Pattern[str]]) -> list[Hit]:
+    def _read_through(self, texts: Iterator[tuple[int, str]], patterns: Sequence[Pattern]) -> list[Hit]:
         """Return the hits among texts that come newest first."""
-        matching = ((key, text) for key, text in texts if all(pattern.search(text) for pattern in patterns))
+        matching = ((key, text) for key, text in texts if self._holds(text, patterns))
         hits: list[Hit] = []
         while len(hits) <= self._filters["limit"] and (some := dict(islice(matching, self._filters["limit"] + 1))):
             table = self._place.table
@@ -414,6 +442,13 @@ class _Search:
             rows = self._store.read(sql, {**self._filters, "ids": json.dumps(list(some))})
             hits += [self._hit(row, None, _excerpt(some[row["id"]], self._query.patterns)) for row in rows]
         return hits
+
+    def _holds(self, text: str, patterns: Sequence[Pattern]) -> bool:
+        try:
+            return all(pattern.search(text) for pattern in patterns)
+        except TimeoutError:
+            self.notes.append(f"the expression takes too long on some {self._place.matched}s, which were left out")
+            return False
 
     def _texts(self, *, above: int) -> Iterator[tuple[int, str]]:
         """Yield the rows above an id, the newest first, as long as there is time."""
@@ -448,12 +483,15 @@ class _Search:
         return tuple((text, at > 0 and pieces[at - 1] == self._open) for at, text in enumerate(pieces) if at % 2 == 0)
 
 
-def _excerpt(text: str, patterns: Sequence[re.Pattern[str]]) -> tuple[tuple[str, bool], ...]:
+def _excerpt(text: str, patterns: Sequence[Pattern]) -> tuple[tuple[str, bool], ...]:
     """Return the surroundings of the first match, divided into what matches and what does not."""
     first = min((found for pattern in patterns if (found := pattern.search(text))), key=lambda found: found.start())
     start, end = max(0, first.start() - _AROUND), min(len(text), first.start() + 2 * _AROUND)
-    matches = (match for pattern in patterns for match in islice(pattern.finditer(text, start, end), _AROUND))
-    spans = sorted(match.span() for match in matches)
+    spans: list[tuple[int, int]] = []
+    with suppress(TimeoutError):
+        for pattern in patterns:
+            spans += (match.span() for match in islice(pattern.finditer(text, start, end), _AROUND))
+    spans.sort()
     parts, at = [("…" if start else "", False)], start
     for begins, ends in spans:
         if begins >= at:

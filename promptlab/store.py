@@ -74,7 +74,7 @@ class Store:
     """
 
     def __init__(self, path: str | Path, *, create: bool = True, write: bool = True) -> None:
-        self.path = Path(path).expanduser()  # as it is shown
+        self.path = _named(path)  # as it is shown
         self.file = self.path.absolute()  # what it stays, wherever the notebook goes
         self._place: Place | None = None
         self._may_write = write
@@ -434,6 +434,18 @@ def _warn_of_second_library(path: Path) -> None:
             StoreWarning,
             stacklevel=3,
         )
+
+
+def _named(path: str | Path) -> Path:
+    """Return the path of a file; refuse a folder, and what only SQLite would take for no file at all."""
+    named = Path(path).expanduser()
+    if str(path).startswith(":memory:"):
+        msg = "a lab needs a file, which is its whole memory; for one to throw away, name one in a temporary folder"
+        raise StoreError(msg)
+    if named.is_dir():
+        msg = f"{named} is a folder; name a file in it, e.g. {named / 'experiments.db'}"
+        raise StoreError(msg)
+    return named
 
 
 def _make(path: Path, *, create: bool) -> bool:

@@ -295,7 +295,7 @@ def test_the_estimate_stands_beside_what_was_spent(lab_of):
     """A run says what its plan said, and a run of the same kind is then estimated by what the first showed."""
     lab = lab_of(prices={"m": DEAR})
     run = lab.run(plan_of(lab, 20), progress=False)
-    beforehand = "estimated at 20 requests, 90 + 320 tokens at most, $0.14"
+    beforehand = "estimated at 20 requests, about 90 + at most 320 tokens, up to about $0.14"
     assert f"20 requests sent, 170 + 200 tokens, $0.097; {beforehand}" in repr(run)
     again = plan_of(lab, 20, word="r").estimate
     assert (again.prompt_tokens, again.completion_tokens, again.completion_is_bound) == (170, 200, False)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from promptlab import Lab, ParameterGrid, PromptTemplate, estimates
+from promptlab import Lab, ParameterGrid, PromptTemplate, RateLimits, estimates
 from promptlab.plans import Estimate
 from promptlab.testing import ScriptedBackend, error_reply, text_reply
 from studies import ASK, cases, plan_of
@@ -176,3 +176,30 @@ def test_a_plan_explains_itself(lab_of):
         "backend than scripted",
         f"not answered: {lab.path} holds no answer from POST /completions",
     ]
+
+
+def test_what_the_server_refused_is_told_by_the_next_plan(lab_of):
+    """A run that met the refusal does not ask again by itself, so the plan says how to."""
+    lab = lab_of(lambda body: error_reply(400, "no") if body["messages"][-1]["content"] == "q1" else "yes")
+    lab.run(plan_of(lab, 3), progress=False)
+    assert plan_of(lab, 3).learned == (
+        "the server refused 1 request of this plan before; a run that met this asks them again only with"
+        " retry_failed=True",
+    )
+    assert plan_of(lab, 1).learned == ()
+
+
+@pytest.mark.parametrize(
+    ("limits", "time_s"),
+    [
+        pytest.param({"requests_per_minute": 6}, 6000.0, id="requests"),
+        pytest.param({"requests_per_minute": 6, "window_s": 10}, 1000.0, id="another window"),
+        pytest.param({"tokens_per_minute": 1000}, 780.0, id="tokens"),
+        pytest.param({"requests_per_day": 300}, 2 * 86_400.0, id="a day"),
+        pytest.param({"requests_per_minute": 601}, None, id="enough"),
+    ],
+)
+def test_a_users_limits_take_their_time(tmp_path, limits, time_s):
+    """The time is at least what the windows take, the first of which is used at once."""
+    with Lab(tmp_path / "lab.db", backend=ScriptedBackend(), limits=RateLimits(**limits)) as lab:
+        assert plan_of(lab, 601, word="eight-").estimate.time_s == time_s

@@ -8,10 +8,10 @@ import openai
 import pandas as pd
 import pytest
 
-from promptlab import Lab, LocalModel, ParameterGrid, PromptTemplate, _loop
+from promptlab import Lab, LocalModel, ParameterGrid, Price, PromptTemplate, _loop
 from promptlab.errors import BackendError, MissingKeyError, NotFoundError, PlanError, StoreError
 from promptlab.lab import environment
-from promptlab.testing import ScriptedBackend, error_reply, text_reply
+from promptlab.testing import ManualClock, ScriptedBackend, error_reply, text_reply
 from studies import ASK, cases, plan_of
 
 KEY = "sk-test-1234567890"
@@ -230,7 +230,12 @@ def test_an_answer_without_text_is_empty():
     ("reply", "message"),
     [
         pytest.param(error_reply(400, "too long"), "no answer: HTTP 400 invalid_request_error: too long", id="refused"),
-        pytest.param(error_reply(401, "who?"), "no answer: HTTP 401 invalid_request_error: who?", id="account"),
+        pytest.param(
+            error_reply(401, "who?"),
+            "no answer: HTTP 401 invalid_request_error: who?; check the key (OPENAI_API_KEY in the environment or"
+            " in .env, or api_key=...)",
+            id="account",
+        ),
     ],
 )
 def test_a_question_without_an_answer_raises(reply, message):
@@ -328,3 +333,63 @@ def test_a_lab_can_be_used_again_after_closing(lab):
     lab.run(plan_of(lab, 1), progress=False)
     lab.close()
     assert lab.run(plan_of(lab, 2), progress=False).outputs == ["Q0", "Q1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"limits": {"requests_per_minute": 5}}, "limits={'requests_per_minute': 5}: write RateLimits("),
+        ({"prices": {"m": (1, 2)}}, "prices={'m': (1, 2)}: prices by model are needed"),
+        ({"prices": Price(1, 2)}, "prices=Price(prompt=1, completion=2, cached=None): prices by model are needed"),
+        ({"backend": "gpt"}, "backend='gpt': one that answers is needed, e.g. LocalModel()"),
+        ({"backend": LocalModel}, "backend=<class 'promptlab.backends.local.LocalModel'>: one that answers is needed"),
+        ({"policy": 3}, "policy=3: write RetryPolicy("),
+        ({"clock": ManualClock()}, "write ManualClock().clock()"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_option_of_the_wrong_kind_is_told(tmp_path, options, problem):
+    """Before any file is made, with what to write instead."""
+    with pytest.raises(PlanError) as caught:
+        Lab(tmp_path / "lab.db", **options)
+    assert problem in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [":memory:", "."])
+def test_a_lab_needs_a_file(name):
+    """A folder is none, and neither is what SQLite would keep in memory."""
+    with pytest.raises(StoreError, match=r"needs a file|is a folder; name a file in it"):
+        Lab(name, backend=ScriptedBackend())
+
+
+def test_a_lab_stays_with_its_file_when_the_notebook_moves(tmp_path, monkeypatch):
+    """After %cd it goes on with the file it opened, and leaves one of the same name elsewhere alone."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    with Lab(tmp_path / "b" / "lab.db", backend=ScriptedBackend("theirs")) as other:
+        other.run(plan_of(other, 2), progress=False)
+    monkeypatch.chdir(tmp_path / "a")
+    with Lab("lab.db", backend=ScriptedBackend("mine")) as lab:
+        lab.run(plan_of(lab, 1), progress=False)
+        monkeypatch.chdir(tmp_path / "b")
+        assert lab.run(plan_of(lab, 3), progress=False).outputs == ["mine"] * 3
+        assert str(lab.path) == "lab.db"
+    with Lab(tmp_path / "b" / "lab.db", backend=ScriptedBackend("theirs")) as other:
+        assert other.load(1).outputs == ["theirs"] * 2
+
+
+def test_a_run_that_is_there_already_says_that_nothing_was_sent(lab):
+    """What it spent is the past; the cell that was run again cost nothing."""
+    first = lab.run(plan_of(lab, 2), progress=False)
+    again = lab.run(plan_of(lab, 2), progress=False)
+    assert ("nothing sent now; before: 2 requests sent" in repr(again), "now" in repr(first)) == (True, False)
+
+
+def test_forgetting_needs_a_name_that_one_run_has(lab):
+    """Of two runs of a name, as after a merge, neither is taken for the other; one that is gone is not found."""
+    runs = [lab.run(plan_of(lab, n), name="study", progress=False) for n in (1, 2)]
+    with pytest.raises(StoreError, match=r"2 runs are called 'study'; name the one to forget by its id: 1, 2 "):
+        lab.forget("study")
+    lab.forget(runs[1].id, dry_run=False)
+    assert lab.forget("study").run_id == 1

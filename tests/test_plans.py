@@ -479,7 +479,7 @@ def test_a_plan_shows_size_and_warnings():
                 "to send            2 requests",
                 "prompt tokens      about 1,200",
                 "completion tokens  at most 32",
-                "cost               at most $0.012",
+                "cost               up to about $0.012",
                 "time               about 42 s",
             ],
             id="bound",

@@ -462,8 +462,9 @@ def test_a_run_says_what_it_is(lab_of):
     lab = lab_of(lambda body: error_reply(400, "<i>no</i>") if question(body) == "q1" else "yes")
     run = finished(lab, plan_of(lab, 3), name="<i>mine</i>")
     assert repr(run) == (
-        "<Run 1 '<i>mine</i>': 3 trials, 2 ok, 1 failed; run.errors tells why; 3 requests sent, 16 + 2 tokens, free;"
-        " estimated at 3 requests, 12 + 48 tokens at most, free>"
+        "<Run 1 '<i>mine</i>': 3 trials, 2 ok, 1 failed; run.errors tells why,"
+        " retry_failed=True asks again for what the server refused; 3 requests sent, 16 + 2 tokens, free;"
+        " estimated at 3 requests, about 12 + at most 48 tokens, free>"
     )
     page = run._repr_html_()
     assert ("<i>" in page, "1 x HTTP 400 invalid_request_error: &lt;i&gt;no" in page) == (False, True)

@@ -350,3 +350,25 @@ def test_a_read_only_file_is_searched_beyond_its_index(tmp_path):
     both = "['=> a new needle', 'an old needle']"
     assert said == ["['an old needle']", both, both, "['=> a new needle']", "[]"]
     assert (sha256(path), beside(path)) == (before, ["lab.db"])
+
+
+def test_an_expression_that_would_take_for_ever_is_left_out(tmp_path):
+    """Each look is ended after a second; the rest is found, and a note says what was left out."""
+    with Lab(tmp_path / "lab.db", backend=ScriptedBackend("a" * 60 + "b")) as lab:
+        lab.ask(PromptTemplate("ask", user="aaac"), model="m")
+        found = lab.search("(a|a|aa)+c", regex=True)
+    assert [hit.matched for hit in found] == ["prompt"]
+    assert [note for note in found.notes if "takes too long on some outputs, which were left out" in note] != []
+
+
+def test_a_search_needs_a_text(tmp_path):
+    """Nothing typed finds nothing, and says so; what is no text is an error."""
+    with Lab(tmp_path / "lab.db", backend=ScriptedBackend()) as lab:
+        assert lab.search("  ").notes == ("nothing to look for; give a word, or lab.sql() lists everything there is",)
+        for wrong in (
+            {"text": None},
+            {"text": "a", "since": 7},
+            {"text": "a", "template": ASK},
+        ):
+            with pytest.raises(SearchError):
+                lab.search(**wrong)

@@ -99,7 +99,7 @@ def test_a_file_is_not_made_where_none_is_wanted(path):
 
 def test_a_folder_is_no_file(tmp_path):
     """A folder's name is refused."""
-    with pytest.raises(StoreError, match="could not be opened: unable to open database file; check its folder"):
+    with pytest.raises(StoreError, match="is a folder; name a file in it"):
         Store(tmp_path)
 
 
