@@ -45,17 +45,17 @@ class Job:
         return self.request if self.choices == 1 else requests.repeated(self.request, self.choices)
 
     @property
-    def most_prompt(self) -> int:
+    def most_prompt_tokens(self) -> int:
         """The most tokens that the prompt can count for: its bytes, since no token is shorter, and once a choice."""
         return self.choices * len(self.request.content)
 
     @property
-    def likely_prompt(self) -> float:
+    def likely_prompt_tokens(self) -> float:
         """How many tokens the prompt has by its length, as a server estimates them before it counts."""
         return len(self.request.content) / BYTES_PER_TOKEN
 
     @property
-    def most_completion(self) -> int:
+    def most_completion_tokens(self) -> int:
         """The most tokens that the answers can have; 0 where there is no bound."""
         return self.choices * (most_completion(self.params) or 0)
 

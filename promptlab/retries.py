@@ -84,7 +84,7 @@ class History:
     """What one request has been through in this run; `since_s` is when its first attempt failed, None before that."""
 
     counted: int = 0
-    throttled: int = 0
+    uncounted: int = 0
     bad_replies: int = 0
     since_s: float | None = None
 
@@ -96,7 +96,7 @@ class History:
         is_free = kind == "throttle" or (is_outage and kind == "transient")
         return History(
             counted=self.counted + (not is_free),
-            throttled=self.throttled + is_free,
+            uncounted=self.uncounted + is_free,
             bad_replies=self.bad_replies + (kind == "bad_reply"),
             since_s=now_s if self.since_s is None else self.since_s,
         )
@@ -195,7 +195,7 @@ def decide(
         return Stop(_SCOPES[kind])
     outage = outage or Outage()
     wait_s = _wait_s(
-        outcome, outage.probes + 1 if outage.is_on else history.counted + history.throttled, policy, random
+        outcome, outage.probes + 1 if outage.is_on else history.counted + history.uncounted, policy, random
     )
     since_s = now_s if history.since_s is None else history.since_s
     if kind == "throttle":

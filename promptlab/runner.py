@@ -101,7 +101,7 @@ class Runner:
         self._is_cut = False  # some job was not taken to an end
         self._gave_up: str | None = None  # why the first sample was not asked
         self._passes = 0  # jobs past the gate, and not settled
-        self._single: set[str] = set()  # models that do not honour n
+        self._refuse_n: set[str] = set()  # models that do not honour n
         self._workers: set[asyncio.Task[None]] = set()
         self._broken: BaseException | None = None
         self._unwritten: list[ledger.Rows] = []  # what came back, and the file did not take
@@ -222,7 +222,7 @@ class Runner:
         parts = [job]
         while parts:
             part = parts.pop()
-            if part.choices > 1 and part.request.model in self._single:
+            if part.choices > 1 and part.request.model in self._refuse_n:
                 parts += part.singly()
                 continue
             left = await self._answer_part(part)
@@ -283,7 +283,7 @@ class Runner:
         return is_dear or self._too_large(job) is not None
 
     def _too_large(self, job: Job) -> tuple[str, str] | None:
-        most = job.most_prompt + job.most_completion
+        most = job.most_prompt_tokens + job.most_completion_tokens
         if not self.allowance.never_fits(most):
             return None
         limit = self.allowance.limits.tokens_per_minute
@@ -346,15 +346,17 @@ class Runner:
 
     def _counts(self, job: Job) -> dict[str, float]:
         return {
-            "most_tokens": job.most_prompt + job.most_completion,
-            "likely_tokens": job.likely_prompt + job.most_completion,
+            "most_tokens": job.most_prompt_tokens + job.most_completion_tokens,
+            "likely_tokens": job.likely_prompt_tokens + job.most_completion_tokens,
         }
 
     def _worst_usd(self, job: Job) -> float | None:
         """Return what a job can cost at most, or None when that is not known."""
         if self.budget is None and not self.prices.is_free and not most_completion(job.params):
             return None
-        return self.prices.price(job.request.model, prompt=job.most_prompt, completion=job.most_completion)
+        return self.prices.price(
+            job.request.model, prompt=job.most_prompt_tokens, completion=job.most_completion_tokens
+        )
 
     def _give_back(self, leave: _Pass) -> None:
         """Take a pass back from a job that does not leave."""
@@ -440,7 +442,7 @@ class Runner:
         self.pace.answered(in_flight=len(self._workers))
         self._hire()
         if finish.flags or job.was_refused:
-            self._single.add(job.request.model)
+            self._refuse_n.add(job.request.model)
         await self._store(replace(finish, settled="done"))
         return job.singly(after=len(finish.outcome.outputs))
 
@@ -585,7 +587,7 @@ def _counted_tokens(job: Job, outcome: Outcome) -> float | None:
     prompt, completion = outcome.usage.prompt_tokens, outcome.usage.completion_tokens
     if prompt is None:
         return None
-    return max(prompt, job.likely_prompt) + max(job.most_completion, completion or 0)
+    return max(prompt, job.likely_prompt_tokens) + max(job.most_completion_tokens, completion or 0)
 
 
 def _is_refusal(outcome: Outcome) -> bool:

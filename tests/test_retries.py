@@ -184,7 +184,7 @@ def test_the_bound_of_a_wait_doubles_up_to_the_longest():
 def test_no_wait_is_longer_than_the_longest(counted, throttled, drawn, first, longest):
     """However long a request has been throttled, the wait stays in its bounds."""
     policy = RetryPolicy(first_wait_s=first, longest_wait_s=longest)
-    decision = decided(failed(429), History(counted=counted, throttled=throttled), policy=policy, drawn=drawn)
+    decision = decided(failed(429), History(counted=counted, uncounted=throttled), policy=policy, drawn=drawn)
     assert isinstance(decision, Retry)
     assert 0 <= decision.wait_s <= longest
 
@@ -211,7 +211,7 @@ def test_throttled_attempts_are_not_counted():
     history = History()
     for _ in range(50):
         history = history.after("throttle", now_s=5.0)
-    assert history == History(throttled=50, since_s=5.0)
+    assert history == History(uncounted=50, since_s=5.0)
     assert decided(failed(429), history) == Retry(30.0, for_all=True)
 
 
@@ -269,7 +269,7 @@ def test_a_prompt_that_breaks_the_server_is_no_outage():
 def test_an_outage_is_waited_for_by_all():
     """Its attempts use up no patience, and the waits grow with the probes, whoever's turn it was."""
     history = History().after("transient", now_s=100.0, is_outage=True)
-    assert history == History(throttled=1, since_s=100.0)
+    assert history == History(uncounted=1, since_s=100.0)
     waits = [decided(failed(503), history, outage=outage(probes=probes)) for probes in (0, 1, 6)]
     assert waits == [Retry(0.5, for_all=True), Retry(1.0, for_all=True), Retry(30.0, for_all=True)]
 
@@ -284,7 +284,7 @@ def test_what_may_be_billed_uses_up_patience_in_an_outage_too():
 @pytest.mark.parametrize("outcome", [failed(503), failed(429)], ids=["failing", "throttled"])
 def test_an_outage_that_lasts_too_long_stops_the_run(outcome):
     """After ten minutes without any answer nothing more is asked; what was not asked can be resumed."""
-    history = History(throttled=9, since_s=100.0)
+    history = History(uncounted=9, since_s=100.0)
     late = {"now_s": 699.6, "outage": outage()}
     assert decided(outcome, history, **late) == Stop("run")
 
@@ -317,7 +317,7 @@ def test_a_wait_beyond_the_outage_is_not_begun():
 
 def test_a_throttle_is_waited_for_while_others_are_answered():
     """However long one request is throttled, the run goes on as long as answers come."""
-    unlucky = History(throttled=9, since_s=0.0)
+    unlucky = History(uncounted=9, since_s=0.0)
     ends = [
         decide(failed(429), unlucky, RetryPolicy(), now_s=5000.0, answered_s=answered_s, random=lambda: 0.0)
         for answered_s in (0.0, 4990.0)
@@ -344,6 +344,6 @@ def test_an_unsupported_value_speaks_of_that_value_only():
 )
 def test_a_history_grows_by_one_attempt(kind, expected):
     """The start stays, and the history before is left as it was."""
-    before = History(counted=2, throttled=1, bad_replies=1, since_s=7.0)
+    before = History(counted=2, uncounted=1, bad_replies=1, since_s=7.0)
     assert before.after(kind, now_s=5.0) == expected
     assert before == History(2, 1, 1, 7.0)
