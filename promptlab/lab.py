@@ -41,7 +41,7 @@ from promptlab.plans import Plan, Trial
 from promptlab.prices import Price, PriceList
 from promptlab.results import LoggedRequest
 from promptlab.retries import RetryPolicy
-from promptlab.run import Run
+from promptlab.run import Answer, Run
 from promptlab.search import SearchResults, Since, Status
 from promptlab.store import Store, Vacuumed
 from promptlab.templates import PromptTemplate
@@ -516,45 +516,6 @@ class Lab:
             return f"{trial!r} is not answered: {self.path} holds no answer from POST /{trial.request.endpoint}"
         why = near.difference or elsewhere(plan)
         return f"{trial!r} is not answered; the nearest answered request is {near.request_id}: {why}"
-
-
-class Answer:
-    """One answer: its text, and the run that logged it.
-
-    Attributes
-    ----------
-    text
-        What the model wrote; empty when there is no text.
-    run
-        The run of this one trial; `run.frame()` has its tokens, cost and ids.
-
-    Raises
-    ------
-    BackendError
-        When no answer came; the message says why.
-    """
-
-    def __init__(self, run: Run) -> None:
-        row = run.frame().iloc[0]
-        if row["status"] != "ok":
-            msg = f"no answer: {_text_or_none(row['error']) or run.reason or row['status']}"
-            raise BackendError(msg)
-        self.run = run
-        self.text = _text_or_none(row["output"]) or ""
-        self.finish_reason = _text_or_none(row["finish_reason"])
-        self.flags: str = row["flags"]
-        self.request_id = int(row["request_id"])
-
-    def __str__(self) -> str:
-        return self.text
-
-    def __repr__(self) -> str:
-        return _text.visible(self.text) + (f"\n[{self.flags}]" if self.flags else "")
-
-
-def _text_or_none(cell: Any) -> str | None:
-    """Return a cell's text; pandas holds a missing one as NaN."""
-    return cell if isinstance(cell, str) else None
 
 
 def _check_options(*, backend: object, limits: object, prices: object, policy: object, clock: object) -> None:

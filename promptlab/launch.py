@@ -19,7 +19,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from promptlab import _text, estimates, ledger, results, unwritten
+from promptlab import _text, accounts, estimates, ledger, results, unwritten
 from promptlab.backends._base import Backend
 from promptlab.backends.offline import OfflineBackend
 from promptlab.errors import OfflineError, PlanError, ReadOnlyError, RunError
@@ -236,7 +236,7 @@ class Launcher:
     def _budget(self, run: Run, cap_usd: float) -> Budget:
         """Return the cap, and what earlier parts of the run cost, or may have cost where that is not known."""
         counted, uncounted = run.usage.cost_usd or 0.0, 0.0
-        for row in results.unknown_costs(self.store, run.id):
+        for row in accounts.unknown_costs(self.store, run.id):
             if row.reserved_usd is None:
                 bound = self.prices.price(row.model, prompt=row.most_prompt, completion=row.most_completion)
                 uncounted += bound or 0.0
@@ -250,7 +250,7 @@ class Launcher:
             return
         wall_s, now_s = self.clock.wall_s(), self.clock.monotonic_s()
         since = ledger.timestamp(wall_s - self.allowance.looks_back_s)
-        sent = results.sent_since(self.store, self.backend.identity, since)
+        sent = accounts.sent_since(self.store, self.backend.identity, since)
         self.allowance.start_over((now_s - (wall_s - at_s), tokens) for at_s, tokens in sent)
 
 

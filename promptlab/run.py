@@ -13,10 +13,10 @@ from collections.abc import Coroutine, Generator, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from promptlab import _loop, _text, results
-from promptlab.errors import RunError
+from promptlab import _loop, _text, accounts, results
+from promptlab.accounts import Spending
+from promptlab.errors import BackendError, RunError
 from promptlab.jobs import Progress
-from promptlab.results import Spending
 from promptlab.runner import Runner
 from promptlab.store import Store
 
@@ -90,7 +90,7 @@ class Run:
     @property
     def usage(self) -> Spending:
         """The attempts and tokens this run spent, failed attempts included; what it reused is not in it."""
-        return results.spending(self._store, self.id)
+        return accounts.spending(self._store, self.id)
 
     @property
     def cost_usd(self) -> float | None:
@@ -159,6 +159,45 @@ class Run:
     def _error_lines(self) -> list[str]:
         errors = results.error_counts(self._store, self.id)
         return [f"{number:,} x {_text.clipped(error, 200)}" for error, number in errors]
+
+
+class Answer:
+    """One answer: its text, and the run that logged it.
+
+    Attributes
+    ----------
+    text
+        What the model wrote; empty when there is no text.
+    run
+        The run of this one trial; `run.frame()` has its tokens, cost and ids.
+
+    Raises
+    ------
+    BackendError
+        When no answer came; the message says why.
+    """
+
+    def __init__(self, run: Run) -> None:
+        row = run.frame().iloc[0]
+        if row["status"] != "ok":
+            msg = f"no answer: {_text_or_none(row['error']) or run.reason or row['status']}"
+            raise BackendError(msg)
+        self.run = run
+        self.text = _text_or_none(row["output"]) or ""
+        self.finish_reason = _text_or_none(row["finish_reason"])
+        self.flags: str = row["flags"]
+        self.request_id = int(row["request_id"])
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return _text.visible(self.text) + (f"\n[{self.flags}]" if self.flags else "")
+
+
+def _text_or_none(cell: Any) -> str | None:
+    """Return a cell's text; pandas holds a missing one as NaN."""
+    return cell if isinstance(cell, str) else None
 
 
 class LiveRun:

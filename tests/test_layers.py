@@ -26,7 +26,7 @@ LINES = (
     ("prices", "tokens", "limits", "retries", "stats", "diffs", "sharing"),
     ("backends",),
     ("migrations", "writer", "store", "ledger"),
-    ("jobs", "unwritten", "checks", "forgetting", "merging"),
+    ("jobs", "accounts", "unwritten", "checks", "forgetting", "merging"),
     ("runner", "results", "search"),
     ("estimates", "exports", "scoring", "plots"),
     ("panels",),

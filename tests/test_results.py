@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from promptlab import Cases, Lab, NotFoundError, ParameterGrid, PromptTemplate, RetryPolicy, results
-from promptlab.results import COLUMNS, Spending
+from promptlab.accounts import Spending
+from promptlab.results import COLUMNS
 from promptlab.retries import Refusal
 from promptlab.testing import ScriptedBackend, SendError, error_reply, text_reply
 from studies import ASK, plan_of
