@@ -387,6 +387,7 @@ class Runner:
     ) -> tuple[Retry | None, History, list[Job]]:
         """Send once and store what came back; return how to go on (None: settled) and what is to be asked singly."""
         sent_s = self.clock.monotonic_s()
+        leave.taken.leave(now_s=sent_s)
         outcome = await self._exchanged(job, claim, leave)
         now_s = self.clock.monotonic_s()
         leave.taken.settle(answered_s=now_s, tokens=_counted_tokens(job, outcome))

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from promptlab.errors import PlanError
 from promptlab.limits import (
     DAY_S,
-    MARGIN,
     Allowance,
     Budget,
     Meter,
@@ -22,6 +21,7 @@ from promptlab.limits import (
     duration_s,
     published_limits,
     stated,
+    whole_s,
 )
 
 # What a user writes
@@ -100,7 +100,7 @@ def test_no_window_at_the_server_sees_more_than_the_limit(limit, window_s, seed,
     """Wherever between sending and answer a request arrives, but for delays above the margin, the limit is kept."""
     chance = random.Random(seed)
     times = sent_through(Window(limit, window_s), 4 * limit, latency_s=lambda _: chance.uniform(0, slowest_s))
-    latest = [(sent_s, min(answered_s, sent_s + MARGIN * window_s)) for sent_s, answered_s in times]
+    latest = [(sent_s, min(answered_s, sent_s + whole_s(window_s) - window_s)) for sent_s, answered_s in times]
     for arrived in (lambda a, _: a, lambda _, b: b, chance.uniform):
         assert busiest([arrived(*span) for span in latest], window_s * (1 - 1e-12)) <= limit
 
@@ -126,6 +126,14 @@ def test_a_window_counts_what_was_taken_at_last():
     assert window.wait_s(101, now_s=1) == math.inf
     assert window.wait_s(100, now_s=1) == 60
     assert window.wait_s(100, now_s=70) == 0
+
+
+def test_what_is_let_pass_counts_from_when_it_leaves():
+    """Between the two the request was noted as sent, which takes its time."""
+    window = Window(1, 60)
+    slot = window.take(1, sent_s=0)
+    window.leave(slot, now_s=5)
+    assert window.wait_s(1, now_s=10) == pytest.approx(57.4)
 
 
 def test_an_answer_that_takes_longer_than_a_window_changes_nothing_any_more():
