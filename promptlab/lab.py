@@ -193,7 +193,7 @@ class Lab:
             self.store,
             self.backend,
             prices=self._prices,
-            limits=self._launcher.allowance.limits,
+            limits=self.limits,
             explainer=self._explain,
         )
 

@@ -10,7 +10,7 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -284,12 +284,8 @@ def _jobs(plan: Plan, states: States, todo: Iterable[int], *, share_prompt: bool
     for place, positions in groupby(todo, lambda position: position // plan.repeats):
         params = plan.grid[plan.place(place * plan.repeats)[1]].params
         most = MOST_CHOICES if share_prompt and params.get("seed") is None else 1
-        for some in _chunks(list(positions), most):
+        for some in results.chunks(list(positions), most):
             yield Job(tuple(states[position][0] for position in some), plan.request(some[0]), params)
-
-
-def _chunks(positions: Sequence[int], most: int) -> Iterator[Sequence[int]]:
-    return (positions[start : start + most] for start in range(0, len(positions), most))
 
 
 def _software() -> dict[str, Any]:

@@ -28,6 +28,7 @@ from promptlab.attempts import Outcome, Output
 from promptlab.backends._base import BackendInfo
 from promptlab.cases import Case
 from promptlab.errors import StoreError
+from promptlab.limits import DUST_USD
 from promptlab.plans import Plan
 from promptlab.requests import Request
 from promptlab.sharing import Share, shares
@@ -301,12 +302,11 @@ update runs set committed_usd = committed_usd + (
   select coalesce(:cost_usd, reserved_usd, 0) - coalesce(reserved_usd, 0) from attempts where id = :id)
 where committed_usd is not null and id = (select run_id from attempts where id = :id)
 """
-_DUST_USD = 1e-12  # what sums of floats leave over
 
 
 def _fits(connection: sqlite3.Connection, run_id: int, reserved_usd: float, cap_usd: float) -> bool:
     """Commit a run to an amount, if its cap has room for it."""
-    amounts = {"run_id": run_id, "reserved_usd": reserved_usd, "cap_usd": cap_usd + _DUST_USD}
+    amounts = {"run_id": run_id, "reserved_usd": reserved_usd, "cap_usd": cap_usd + DUST_USD}
     return connection.execute(_COMMIT, amounts).rowcount == 1
 
 

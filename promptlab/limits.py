@@ -28,6 +28,7 @@ from typing import Any
 from promptlab.errors import PlanError
 
 DAY_S = 86_400.0
+DUST_USD = 1e-12  # what sums of floats leave over
 MARGIN = 0.04  # of a window: how long a request may need to arrive
 SHORTEST_MARGIN_S, LONGEST_MARGIN_S = (
     1.0,
@@ -473,7 +474,7 @@ class Budget:
 
     def fits(self, worst_usd: float) -> bool:
         """Whether a request that costs this much at worst can be sent without passing the cap."""
-        return worst_usd <= self.left_usd + _DUST_USD
+        return worst_usd <= self.left_usd + DUST_USD
 
     def reserve(self, worst_usd: float) -> None:
         """Hold back the worst case of a request that is about to leave."""
@@ -483,6 +484,3 @@ class Budget:
         """Replace a reservation by the real cost; where that is not known, the worst case counts as spent."""
         self.reserved_usd -= worst_usd
         self.spent_usd += worst_usd if cost_usd is None else cost_usd
-
-
-_DUST_USD = 1e-12  # what sums of floats leave over

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from promptlab import _text, diffs, ledger
 from promptlab._json import canonical, compact, utf8
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import sqlite3
 
     import pandas as pd
+
+T = TypeVar("T")
 
 #: The columns of `run.frame()`, in order; the case's columns and the varying parameters stand where the dots are.
 #: A column of the cases that has one of these names, or a parameter's, is called `case.NAME`; a swept template variable
@@ -347,7 +349,7 @@ _CHUNK = 500  # keys in one query; SQLite takes 32,766 variables at most
 def answered(store: Store, keys: Collection[str], generation: int) -> set[tuple[str, int]]:
     """Return the (sample key, repeat) pairs among these keys that have an answer."""
     found: set[tuple[str, int]] = set()
-    for some in _chunks(list(keys)):
+    for some in chunks(list(keys), _CHUNK):
         marks = ", ".join("?" * len(some))
         sql = f"select key, repeat from samples where state = 'done' and generation = ? and key in ({marks})"  # noqa: S608
         found.update((row[0], row[1]) for row in store.read(sql, (generation, *some)))
@@ -543,5 +545,6 @@ def _pretty(content: str | bytes) -> str:
 _SHOWN_CHARS = 5_000
 
 
-def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK))
+def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Yield a sequence in parts of a size; the last one may be shorter."""
+    return (items[start : start + size] for start in range(0, len(items), size))

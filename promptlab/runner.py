@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -298,9 +298,10 @@ class Runner:
 
     async def _admitted(self, job: Job) -> _Pass | None:
         """Wait until a job may leave, one worker after the other; return None when it may not leave at all."""
+        counts, worst_usd = self._counts(job), self._worst_usd(job)
         async with self._turn:
             while self._may_begin and self.stops.reason(job) is None:
-                wait_s, worst_usd = self._wait_s(job), self._worst_usd(job)
+                wait_s = self._wait_s(job, counts)
                 self._settled.clear()
                 if wait_s > 0:
                     await self.clock.wait(self._settled, wait_s)
@@ -309,17 +310,17 @@ class Runner:
                 elif self.allowance.is_full:  # of other runs of this lab
                     await self.clock.wait(self._settled, SHORT_POLL_S)
                 elif self._affords(worst_usd):
-                    return self._let_pass(job, worst_usd)
+                    return self._let_pass(job, counts, worst_usd)
                 elif job.choices > 1:
                     return None
                 elif self.budget:
                     self.stops.run = "cost", _over_budget(self.budget, worst_usd or 0.0)
         return None
 
-    def _wait_s(self, job: Job) -> float:
+    def _wait_s(self, job: Job, counts: Mapping[str, float]) -> float:
         """Return how long a job has to wait for its turn; who comes after it waits behind it."""
         now_s = self.clock.monotonic_s()
-        self._limits_open_s = now_s + self.allowance.wait_s(job.request.model, **self._counts(job), now_s=now_s)
+        self._limits_open_s = now_s + self.allowance.wait_s(job.request.model, **counts, now_s=now_s)
         return self.waiting_s
 
     def _affords(self, worst_usd: float | None) -> bool:
@@ -335,9 +336,9 @@ class Runner:
         """Whether a throttle keeps everybody back, also who has passed the gate."""
         return self._gate_opens_s > self.clock.monotonic_s()
 
-    def _let_pass(self, job: Job, worst_usd: float | None) -> _Pass:
+    def _let_pass(self, job: Job, counts: Mapping[str, float], worst_usd: float | None) -> _Pass:
         now_s = self.clock.monotonic_s()
-        taken = self.allowance.take(job.request.model, **self._counts(job), now_s=now_s)
+        taken = self.allowance.take(job.request.model, **counts, now_s=now_s)
         if self.budget:
             self.budget.reserve(worst_usd or 0.0)
         self._passes += 1

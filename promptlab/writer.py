@@ -1,12 +1,12 @@
 """The one writer: a thread that owns one connection and commits what waits, together.
 
-An operation is a function of the connection. It runs inside `BEGIN IMMEDIATE`, in a savepoint of its own, so that one
-that fails leaves the others of its batch alone; its future is answered after the COMMIT (measured: 5,000 to 10,000
-durable rows a second this way, with `synchronous=FULL`). An interrupt in the kernel hits the main thread and can never
-leave a transaction open here. Whatever happens to the thread, every future is answered.
+An operation is a function of the connection. It runs inside `BEGIN IMMEDIATE`; when one of a batch fails, all are run
+again, each in a savepoint of its own, so that the others are left alone. Its future is answered after the COMMIT
+(measured: 5,000 to 10,000 durable rows a second this way, with `synchronous=FULL`). An interrupt in the kernel hits the
+main thread and can never leave a transaction open here. Whatever happens to the thread, every future is answered.
 
-A commit is on the disk when it is answered, but for one that holds nothing but operations said to be `fleeting`: that
-one survives the end of the process, not a power cut, and costs no fsync. A file that is deleted or replaced while it is
+A commit is on the disk when it is answered, but for operations said to be `fleeting`: they are committed first, without
+an fsync, and survive the end of the process, not a power cut. A file that is deleted or replaced while it is
 open would go on taking rows that nobody could ever read: each commit looks, and saves what the lost file held.
 """
 
@@ -90,12 +90,7 @@ class Pending(Future[T]):
 
     def give(self, value: T, error: Exception | None) -> None:
         """Answer the waiter, unless it was answered."""
-        if self.done():
-            return
-        if error is None:
-            self.set_result(value)
-        else:
-            self.set_exception(error)
+        _settle(self, value, error)
 
     def _open(self, _: Future[T]) -> None:
         self._is_answered = True
@@ -118,16 +113,17 @@ class _Awaited:
         return True
 
     def give(self, value: Any, error: Exception | None) -> None:
-        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
-            self.loop.call_soon_threadsafe(self.settle, value, error)
+        """Answer the waiter, unless it gave up; to be called on its loop."""
+        _settle(self._future, value, error)
 
-    def settle(self, value: Any, error: Exception | None) -> None:
-        if self._future.done():
-            return
-        if error is None:
-            self._future.set_result(value)
-        else:
-            self._future.set_exception(error)
+
+def _settle(future: Future[Any] | asyncio.Future[Any], value: Any, error: Exception | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(value)
+    else:
+        future.set_exception(error)
 
 
 _Answers = list[tuple[_Answer, Any, "Exception | None"]]
@@ -143,12 +139,12 @@ def _give_all(answers: _Answers) -> None:
             answer.give(value, error)
     for loop, waiting in by_loop.items():
         with suppress(RuntimeError):  # the loop was closed: nobody waits any more
-            loop.call_soon_threadsafe(_settle_all, waiting)
+            loop.call_soon_threadsafe(_give_each, waiting)
 
 
-def _settle_all(waiting: Iterable[tuple[_Awaited, Any, Exception | None]]) -> None:
+def _give_each(waiting: Iterable[tuple[_Awaited, Any, Exception | None]]) -> None:
     for answer, value, error in waiting:
-        answer.settle(value, error)
+        answer.give(value, error)
 
 
 class Writer:
@@ -222,14 +218,13 @@ class Writer:
     def _refuse(self, jobs: _Jobs, batch: list[_Job], exc: Exception) -> None:
         """Answer all who wait for a connection that is not to be had; who comes after them gets another one."""
         error = _named(exc, self._path)
-        for job in batch:
-            job.answer.give(None, error)
+        _give_all([(job.answer, None, error) for job in batch])
         with self._lock:
             self._forget(jobs)
         while not jobs.empty():
             waiting = jobs.get()
             if waiting is not None and waiting.answer.begins():
-                waiting.answer.give(None, error)
+                _give_all([(waiting.answer, None, error)])
 
     def _forget(self, jobs: _Jobs) -> None:
         """Let later operations have a queue and a thread of their own."""
