@@ -50,9 +50,10 @@ class Run:
 
     @property
     def status(self) -> str:
-        """`planned`, `running`, `done` (every trial has an end), `stopped` (some were not asked) or `failed`."""
+        """`planned`, `running`, `paused`, `done` (all trials have an end), `stopped` (some were not asked) or `failed`."""
         self._refresh()
-        return self._row.status
+        is_paused = self._live is not None and self._live.runner.progress.is_paused
+        return "paused" if is_paused and self._row.status == "running" else self._row.status
 
     @property
     def reason(self) -> str | None:
@@ -108,6 +109,16 @@ class Run:
             self._refresh()
         return self
 
+    def pause(self) -> None:
+        """Pause a live run: nothing new is sent until `resume`, what is in flight is awaited. Returns at once."""
+        if self._live is not None:
+            self._live.pause()
+
+    def resume(self) -> None:
+        """Go on with a run that was paused."""
+        if self._live is not None:
+            self._live.resume()
+
     def stop(self) -> None:
         """Stop a live run: nothing new is sent, what is in flight is awaited. Returns at once."""
         if self._live is not None:
@@ -150,9 +161,10 @@ class Run:
         if status != "done":
             facts.append(("status", f"{status}: {_text.clipped(self.reason, 200)}" if self.reason else status))
         facts.append(("spent", f"nothing sent now; before: {_spent(spent)}" if self._is_as_it_was else _spent(spent)))
-        if spent.attempts and status != "running" and (estimate := self._row.plan.get("estimate")):
+        is_going = status in {"running", "paused"}
+        if spent.attempts and not is_going and (estimate := self._row.plan.get("estimate")):
             facts.append(("beforehand", _estimated(estimate)))
-        if spent.unknown and status != "running":  # what is in flight has no known end yet
+        if spent.unknown and not is_going:  # what is in flight has no known end yet
             facts.append(("unknown", _unknown(spent)))
         return facts
 
@@ -214,6 +226,14 @@ class LiveRun:
     def is_ended(self) -> bool:
         """Whether the workers are gone and the log is closed."""
         return self._future.done()
+
+    def pause(self) -> None:
+        """Send nothing new until `resume`."""
+        _loop.running_loop().call_soon_threadsafe(self.runner.pause)
+
+    def resume(self) -> None:
+        """Go on sending."""
+        _loop.running_loop().call_soon_threadsafe(self.runner.resume)
 
     def stop(self) -> None:
         """Send nothing new."""
@@ -317,6 +337,7 @@ class _Bar:
     def show(self) -> None:
         progress = self._runner.progress
         notes = [
+            "paused" if progress.is_paused else "",
             f"{progress.failed} failed" if progress.failed else "",
             f"{progress.unknown} unknown" if progress.unknown else "",
             _text.usd(progress.cost_usd) if progress.cost_usd else "",
