@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 from collections.abc import Coroutine, Generator, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        """`planned`, `running`, `paused`, `done` (all trials have an end), `stopped` (some were not asked) or `failed`."""
+        """`planned`, `running`, `paused`, `done` (all have an end), `stopped` (not all were asked) or `failed`."""
         self._refresh()
         is_paused = self._live is not None and self._live.runner.progress.is_paused
         return "paused" if is_paused and self._row.status == "running" else self._row.status
@@ -217,6 +218,7 @@ class LiveRun:
 
     def __init__(self, runner: Runner, future: Future[None]) -> None:
         self.runner = runner
+        self.began_s = time.monotonic()
         self._future = future
         self._gate = threading.Lock()  # not the future's own, which an interrupt could leave taken: see writer.Pending
         self._gate.acquire()
