@@ -41,7 +41,8 @@ def operation(method: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(method)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        return _checked(method)(*args, **kwargs)
+        answer: R = _checked(method)(*args, **kwargs)
+        return answer
 
     setattr(checked, _OPERATION, True)
     return checked
@@ -51,7 +52,8 @@ def operation(method: Callable[P, R]) -> Callable[P, R]:
 def _checked(method: Callable[P, R]) -> Callable[P, R]:
     from pydantic import ConfigDict, validate_call  # noqa: PLC0415 - costs 0.1 s, so only where a browser asks
 
-    return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(method)
+    checked: Callable[P, R] = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(method)
+    return checked
 
 
 class Panel:
@@ -83,7 +85,7 @@ class Panel:
 
     @cached_property
     def widget(self) -> PanelWidget:
-        """The live panel as an ipywidget, to be put into a `VBox`, or shown where HTML is not enough (VS Code, Colab)."""
+        """The live panel as an ipywidget: for a `VBox`, and where HTML cannot hold it (VS Code, Colab)."""
         from promptlab.panels._widget import PanelWidget  # noqa: PLC0415 - loads ipywidgets, so only where it is shown
 
         return PanelWidget(self, key=self._key, first=plain(self.first()))
@@ -112,9 +114,7 @@ class Panel:
     def follow(self, is_ended: Callable[[], bool]) -> None:
         """Send updates until something has ended, at most ten a second, and then the whole last state."""
         if self._follower is None or not self._follower.is_alive():
-            self._follower = threading.Thread(
-                target=self._follow, args=(is_ended,), daemon=True, name="promptlab-panel"
-            )
+            self._follower = threading.Thread(target=self._follow, args=(is_ended,), daemon=True)
             self._follower.start()
 
     def _follow(self, is_ended: Callable[[], bool], wait: Callable[[float], object] | None = None) -> None:
@@ -163,17 +163,15 @@ def plain(value: Any) -> Any:
     """Return a value that JSON and UTF-8 can carry: no NaN, no half surrogate pairs, no types of numpy or pandas."""
     if isinstance(value, str):
         return utf8(value)
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {utf8(str(name)): plain(item) for name, item in value.items()}
     if isinstance(value, Sequence | set | frozenset):
         return [plain(item) for item in value]
-    if hasattr(value, "item"):  # a number of numpy
-        return plain(value.item())
-    return utf8(str(value))
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int):
+        return value
+    return plain(value.item()) if hasattr(value, "item") else utf8(str(value))  # a number of numpy, or a time
 
 
 def _reason(exc: Exception, name: str) -> str:
