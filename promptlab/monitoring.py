@@ -370,6 +370,17 @@ class Watch:
         case = json.loads(row.pop("inputs"))
         return {**row, "where": self.layout.told(position), "case": case, "status": CODES[chr(self._codes[position])]}
 
+    def inside(self, cell: int, *, most: int) -> list[list[Any]]:
+        """Return [position, letter] of the trials in a heat cell, at most so many, those without an answer first."""
+        layout = self.layout
+        found: list[list[Any]] = []
+        for place in range(len(layout.places)):
+            start = place * layout.per_place
+            if layout.cell(start) == cell:
+                found += [[position, chr(self._codes[position])] for position in range(start, start + layout.per_place)]
+        found.sort(key=lambda each: "fsrqoc".index(each[1]))
+        return found[:most]
+
     # Reading
 
     def _take(self, sql: str, *parameters: Any) -> None:

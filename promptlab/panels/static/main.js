@@ -2,10 +2,12 @@
 
 import { h } from "./dom.js";
 import { guardKeys } from "./keys.js";
+import { monitor } from "./monitor.js";
 import { connect, KernelError, Unreachable } from "./rpc.js";
 
 // view -> what draws it, and its name for screen readers
 const VIEWS = {
+  monitor: [monitor, "Run monitor"],
 };
 const BUSY_MS = 600, HELLO_MS = 4_000;
 const GONE = "kernel not reachable: showing what was loaded; run the cell again to go on";
