@@ -131,20 +131,16 @@ class Errors:
 
     attempts: int = 0
     message: str = ""
-    samples: Counter[str] = field(default_factory=Counter)  # by the state they are in now
+    fates: Counter[str] = field(default_factory=Counter)  # of the samples that met it
 
     def told(self, name: str) -> dict[str, Any]:
-        """Return it as a mapping; `passed` were answered later, `failed` have no answer, `open` may still get one."""
-        passed, failed = self.samples["done"], self.samples["failed"] + self.samples["stopped"]
-        rest = self.samples.total() - passed - failed
-        return {
-            "type": name,
-            "attempts": self.attempts,
-            "passed": passed,
-            "failed": failed,
-            "open": rest,
-            "message": self.message,
-        }
+        """Return it as a mapping.
+
+        Of the samples that met it, `passed` were answered later, `failed` have no answer for this error, `open` may
+        still get one; those that failed for another error in the end are counted there.
+        """
+        fates = {fate: self.fates[fate] for fate in ("passed", "failed", "open")}
+        return {"type": name, "attempts": self.attempts, "message": self.message, **fates}
 
 
 @dataclass(slots=True)
@@ -272,7 +268,7 @@ class Watch:
         self._newest_id = 0
         self._spent, self._latencies = Spent(), Latencies()
         self._errors: dict[str, Errors] = {}
-        self._met: dict[int, tuple[str, set[str]]] = {}  # samples that met errors -> their state, the types
+        self._met: dict[int, dict[str, str]] = {}  # samples that met errors -> type -> what became of it
         self._latest_id: int | None = None
         self._latest: dict[str, Any] | None = None
         self._not_asked: list[dict[str, Any]] = []
@@ -414,21 +410,22 @@ class Watch:
             self._latencies.add(attempt.latency_ms)
 
     def _meet(self, attempt: _Attempt) -> None:
-        """Note that a sample met an error, once a type."""
+        """Note that a sample met an error; what became of it is told apart for each type."""
         name = _error_type(attempt)
-        state, types = self._met.setdefault(attempt.sample_id, ("todo", set()))
-        if name not in types:
-            types.add(name)
-            self._errors[name].samples[state] += 1
+        fates = self._met.setdefault(attempt.sample_id, {})
+        self._errors[name].fates[fates.pop(name, "")] -= 1
+        fates[name] = "open"  # the newest stands last
+        self._errors[name].fates["open"] += 1
 
     def _settle(self, sample_id: int, state: str, position: int | None, *, is_reused: bool) -> None:
         """Note what state a sample is in now, and so its trial."""
         if sample_id in self._met:
-            before, types = self._met[sample_id]
-            for name in types if before != state else ():
-                self._errors[name].samples[before] -= 1
-                self._errors[name].samples[state] += 1
-            self._met[sample_id] = (state, types)
+            fates = self._met[sample_id]
+            newest = next(reversed(fates))
+            for name, before in fates.items():
+                fates[name] = fate = _fate(state, is_newest=name == newest)
+                self._errors[name].fates[before] -= 1
+                self._errors[name].fates[fate] += 1
         if position is not None:
             code = _STATE_CODES.get(state, "q")
             self._set(position, "c" if code == "o" and is_reused else code)
@@ -567,6 +564,13 @@ class Watch:
             "completion_tokens": row["completion_tokens"],
             "latency_ms": row["latency_ms"],
         }
+
+
+def _fate(state: str, *, is_newest: bool) -> str:
+    """Return what became of a sample after an error of one type."""
+    if state in {"failed", "stopped"}:
+        return "failed" if is_newest else "elsewhere"
+    return "passed" if state == "done" else "open"
 
 
 def _template_labels(store: Store, run: RunRow) -> list[str]:

@@ -1,8 +1,9 @@
 // The monitor of a run: how it stands, and the way to pause, stop and go on. The kernel sends what changed, at most ten
 // times a second; what is drawn stays where it is, so that figures can be read while they change.
 
-import { copyText, count, duration, h, milliseconds, percent, putText, textBlock, UNKNOWN, usd } from "./dom.js";
+import { copyText, count, duration, h, milliseconds, percent, putText, UNKNOWN, usd } from "./dom.js";
 import { bindKeys, dialog } from "./keys.js";
+import { debounce, newest } from "./rpc.js";
 
 const TELL_MS = 5_000; // how often a screen reader is told
 const UNHEARD_MS = 1_500;
@@ -18,7 +19,9 @@ export function monitor(panel) {
   const facts = monitorFacts();
   const legend = monitorLegend();
   const errors = h("div.errors");
-  const map = runMap(panel, panel.first.map, { onOpen: open });
+  const drawer = h("div.drawer", { role: "region", "aria-label": "one trial", hidden: true });
+  const map = runMap(panel, panel.first.map, { onOpen: open, onMove: place => { if (!drawer.hidden && !map.isHeat) openSoon(place); } });
+  const openSoon = debounce(open, 120);
   const latest = newestOutput();
   const note = h("div.note");
   const told = h("div.visually-hidden", { role: "status" });
@@ -26,14 +29,16 @@ export function monitor(panel) {
 
   panel.body.tabIndex = -1; // a click anywhere makes the keys work
   panel.body.append(head.element, progress.element, note, facts.element, errors, legend.element, map.element,
-    latest.element, told);
+    drawer, latest.element, told);
   bindKeys(panel, panel.root, [
     ["p", "pause, or go on", () => head.press("pause")],
     ["s", "stop: what is in flight is awaited", () => head.press("stop")],
     ["r", "ask again for what failed", () => head.press("retry")],
     ["o", "how to open the comparison matrix", showExpression],
-    ["Escape", "", () => head.calm()],
   ]);
+  panel.root.addEventListener("keydown", event => { // else Escape leaves the panel
+    if (event.key === "Escape" && !event.defaultPrevented && (head.calm() || closeDrawer())) event.preventDefault();
+  }, { signal: panel.signal });
 
   function draw() {
     head.draw(status, panel.first);
@@ -100,22 +105,35 @@ export function monitor(panel) {
     codeDialog(panel, "Comparison matrix", "In a cell of the notebook:", `${expression}.compare()`);
   }
 
-  async function open(place) {
-    if (map.isHeat) return showInside(place);
-    const found = await panel.call("detail", { position: place }).catch(() => null);
-    if (found) showTrial(panel, found);
+  const askNewest = newest((op, args) => panel.call(op, args));
+
+  function open(place) { return map.isHeat ? openCell(place) : openTrial(place); }
+
+  async function openTrial(position) {
+    const trial = await askNewest("detail", { position }).catch(() => null);
+    if (trial) fillDrawer(`Trial ${count(position)}`, trialParts(panel, trial));
   }
 
-  async function showInside(cell) {
-    const found = await panel.call("inside", { cell }).catch(() => null);
+  async function openCell(cell) {
+    const found = await askNewest("inside", { cell }).catch(() => null);
     if (!found) return;
-    const buttons = found.trials.map(([position, letter]) => h("button.quiet", {
-      onclick: async () => {
-        const trial = await panel.call("detail", { position }).catch(() => null);
-        if (trial) showTrial(panel, trial);
-      },
-    }, h(`i.square.${letter}`), ` trial ${count(position)}, ${TRIAL_NAMES[letter]}`));
-    dialog(panel, map.name(cell), h("div.trials", {}, buttons));
+    const buttons = found.trials.map(([position, letter]) => h("button.quiet", { onclick: () => openTrial(position) },
+      h(`i.square.${letter}`), ` trial ${count(position)}, ${TRIAL_NAMES[letter]}`));
+    fillDrawer(map.name(cell), [h("div.trials", {}, buttons)]);
+  }
+
+  function fillDrawer(title, parts) {
+    drawer.replaceChildren(h("div.bar", {}, h("b", {}, title), h("span.push"),
+      h("button", { onclick: closeDrawer, "aria-label": `Close ${title}` }, "Close")), ...parts.filter(Boolean));
+    drawer.setAttribute("aria-label", title);
+    drawer.hidden = false;
+  }
+
+  function closeDrawer() {
+    if (drawer.hidden) return false;
+    if (drawer.contains(panel.root.getRootNode().activeElement)) map.element.focus({ preventScroll: true });
+    drawer.hidden = true;
+    return true;
   }
 
   panel.on(take);
@@ -170,6 +188,7 @@ function monitorHead(panel, act) {
     question.hidden = true;
     normal.hidden = false;
     if (had) panel.body.focus({ preventScroll: true });
+    return had;
   }
 
   function press(op) {
@@ -270,9 +289,11 @@ function monitorFacts() {
 
 function rateNote(status) {
   if (status.is_over) return status.elapsed_s === null ? "" : `took ${duration(status.elapsed_s)}`;
-  if (status.eta_s !== null) return `${duration(Math.ceil(status.eta_s))} left`;
-  return status.elapsed_s === null ? "" : `${duration(Math.floor(status.elapsed_s))} so far`;
+  if (status.eta_s !== null) return `about ${seconds(status.eta_s)} left`;
+  return status.elapsed_s === null ? "" : `${seconds(status.elapsed_s)} so far`;
 }
+
+const seconds = value => value < 59.5 ? `${Math.ceil(value)} s` : duration(value);
 
 const perSecond = value => value >= 9.95 ? count(Math.round(value)) : value.toFixed(1);
 
@@ -341,7 +362,7 @@ function newestOutput() {
 let runMaps = 0;
 
 // A square a trial, or where there are too many a cell a row and column. One element has the focus.
-function runMap(panel, board, { onOpen }) {
+function runMap(panel, board, { onOpen, onMove }) {
   const id = `m${++runMaps}`;
   const element = h("div.map", { role: "grid", "aria-label": "trials", tabIndex: 0 });
   let places = new Map(); // position, or number of the heat cell -> its element
@@ -444,6 +465,7 @@ function runMap(panel, board, { onOpen }) {
     here = Math.max(0, Math.min(order.length - 1, to));
     mark();
     places.get(order[here])?.scrollIntoView({ block: "nearest", inline: "nearest" });
+    onMove(order[here]);
   }
 
   // The square that lies next in a direction, wherever its line of squares ends.
@@ -474,7 +496,8 @@ function runMap(panel, board, { onOpen }) {
     const found = event.target.closest("[id]");
     const at = found === element ? -1 : order.indexOf(Number(found?.id.split("-")[1]));
     if (at < 0) return;
-    move(at);
+    here = at;
+    mark();
     element.focus({ preventScroll: true });
     onOpen(order[here]);
   }, { signal: panel.signal });
@@ -488,21 +511,22 @@ function runMap(panel, board, { onOpen }) {
 }
 
 // One trial: its request as it is sent, and what came back, as text.
-function showTrial(panel, trial) {
+function trialParts(panel, trial) {
   const { attempts } = trial;
-  const values = Object.entries(trial.case).map(([name, value]) => h("div", {}, h("span.muted", { dir: "auto" }, `${name}: `), textBlock(value)));
+  const values = Object.entries(trial.case).map(([name, value]) => h("div.text", { dir: "auto" }, `${name}: ${value}`));
   const rows = attempts.map(attempt => h("div.attempt", {},
     h("div.muted", {}, attemptLine(attempt)),
     attempt.error ? h("div.bad.text", { dir: "auto" }, attempt.error) : null,
     attempt.response ? rawText(attempt.response) : null));
-  dialog(panel, `Trial ${trial.position}`,
+  return [
     h("div.muted", { dir: "auto" }, `${trial.where}${trial.repeat ? ` · repeat ${trial.repeat}` : ""} · ${trial.status}`),
     h("div.case", {}, values),
-    trial.reason ? h("div.bad.text", { dir: "auto" }, trial.reason) : null,
-    h("h4", {}, "request"), rawText(trial.body),
-    h("h4", {}, attempts.length === 1 ? "response" : `${attempts.length} attempts`),
-    ...(rows.length ? rows : [h("div.muted", {}, "not sent yet")]),
-    h("div.bar", {}, h("code", {}, trial.expression), h("button", { onclick: () => copyText(trial.expression, panel.root) }, "Copy")));
+    trial.reason && !attempts.length ? h("div.bad.text", { dir: "auto" }, trial.reason) : null,
+    h("div.sides", {}, h("div", {}, h("h4", {}, "request"), rawText(trial.body)),
+      h("div", {}, h("h4", {}, attempts.length > 1 ? `${attempts.length} attempts` : "response"),
+        rows.length ? rows : h("div.muted", {}, "not sent yet"))),
+    h("div.bar", {}, h("code", {}, trial.expression), h("button", { onclick: () => copyText(trial.expression, panel.root) }, "Copy")),
+  ];
 }
 
 function attemptLine(attempt) {
@@ -514,7 +538,7 @@ function attemptLine(attempt) {
 }
 
 function rawText({ text, is_cut: isCut }) {
-  const block = h("pre", { dir: "auto" });
+  const block = h("pre", { dir: "auto", tabIndex: 0 });
   putText(block, text);
   return h("div.raw", {}, block, isCut ? h("div.muted", {}, "… cut here; the expression below has all of it") : null);
 }
