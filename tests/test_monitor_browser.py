@@ -15,7 +15,7 @@ IN_FLIGHT = 4
 
 @pytest.fixture
 def begin(jupyter, fault_server):
-    """Return a function that opens a notebook with a sweep against a slow server, begins its cells, and waits for none."""
+    """Return a function that opens a notebook with a sweep against a slow server, and begins its cells."""
 
     def begin(name, *cells, cases=30, latency_ms=150, **options):
         fault_server.set(latency_ms=latency_ms)
@@ -74,7 +74,7 @@ def test_a_blocked_cell_shows_its_run_live_and_leaves_its_end(jupyter, begin):
 
 
 def test_a_blocked_cell_is_paused_and_stopped_from_its_panel(jupyter, begin, fault_server):
-    """A key pauses and a click stops while the cell blocks; what is in flight is logged, and the cell ends as it should."""
+    """A key pauses and a click stops while the cell blocks; what is in flight is logged, and the next line runs."""
     page = begin("stop", "run = lab.run(plan, concurrency=2); print('went on')")
     until_ended(page, 3)
     page.locator(".monitor .run-name").click()
@@ -97,7 +97,7 @@ def test_a_blocked_cell_is_paused_and_stopped_from_its_panel(jupyter, begin, fau
 
 
 def test_a_run_in_the_background_is_stopped_by_key(jupyter, begin, fault_server):
-    """After lab.start the panel is there at once; s asks, Escape takes it back, s and Enter stop, r goes on to the end."""
+    """After lab.start the panel is heard at once: s asks, Escape takes it back, s and Enter stop, r goes on."""
     page = begin("keys", "run = lab.start(plan, concurrency=2)", "print('next')")
     until_ended(page, 2)
     assert not is_busy(page)
@@ -120,7 +120,7 @@ def test_a_run_in_the_background_is_stopped_by_key(jupyter, begin, fault_server)
 
 
 def test_the_kernels_interrupt_stops_a_run_and_its_monitor_says_so(jupyter, begin, fault_server):
-    """The cell ends with KeyboardInterrupt, what was in flight is logged, and the panel and the saved output show it."""
+    """The cell ends with KeyboardInterrupt, what was in flight is logged, and panel and saved output show it."""
     page = begin("interrupt", "lab.run(plan, concurrency=2)")
     until_ended(page, 3)
     assert "The kernel's interrupt button stops it cleanly as well." in page.locator(".monitor .note").inner_text()
@@ -130,7 +130,10 @@ def test_the_kernels_interrupt_stops_a_run_and_its_monitor_says_so(jupyter, begi
     stats = fault_server.stats()
     assert (stats["delivered"], stats["requests"] < 60) == (stats["requests"], True)
     monitor, error = saved(jupyter, page, "interrupt")[1]
-    assert ("stopped by its user" in "".join(monitor["data"]["text/html"]), error["ename"]) == (True, "KeyboardInterrupt")
+    assert ("stopped by its user" in "".join(monitor["data"]["text/html"]), error["ename"]) == (
+        True,
+        "KeyboardInterrupt",
+    )
 
 
 def test_a_trial_opens_with_its_request_and_response(jupyter, begin):

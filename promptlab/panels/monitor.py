@@ -18,7 +18,7 @@ from pydantic import Field
 from promptlab import _text, monitoring, results
 from promptlab.errors import NotFoundError, PromptlabError
 from promptlab.monitoring import Watch
-from promptlab.panels._panel import Panel, operation
+from promptlab.panels._panel import Panel, is_in_kernel, operation
 from promptlab.store import Store
 
 POLL_S = 1.0  # how often the file is looked at for a run of another kernel
@@ -82,7 +82,6 @@ class Monitor(Panel):
         self._told_s = self._looked_s = self._moved_s = now_s()
         self._shown_in: str | None = None
         self._is_left = self._is_final  # whether the end stands in the output
-        self._go_on()
 
     @property
     def status(self) -> dict[str, Any]:
@@ -131,6 +130,11 @@ class Monitor(Panel):
             body += _text.html_table(_map_rows(board), head=["", *(column or "trials" for column in board["columns"])])
         how = f"lab.load({self._run_id}).monitor() shows it live"
         return _text.html_card(f"Run {status['id']} · {status['name']}", body, note=how)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        if is_in_kernel():
+            self._go_on()
+        return super()._repr_mimebundle_()
 
     def __repr__(self) -> str:
         return f"<Monitor of run {self._run_id} {self._watch.status()['name']!r}>"
