@@ -242,7 +242,7 @@ def test_the_snapshot_tells_the_end(sample):
     for text in ("Run 1 · capitals", ">done<", ">16: 12 ok, 4 failed<", ">3 ok, 1 failed<", "temperature=1", "Lima"):
         assert text in html
     assert "HTTP 400 content_policy_violation x 4 (4 failed): this question is refused" in html
-    assert "lab.load(1).monitor() shows it live" in html
+    assert "lab.load(1).monitor() gives the live panel" in html
     assert repr(monitor) == "<Monitor of run 1 'capitals'>"
 
 

@@ -128,7 +128,7 @@ class Monitor(Panel):
             body += _text.html_list(errors)
         if len(board["rows"]) * len(board["columns"]) <= _SHOWN_PLACES:
             body += _text.html_table(_map_rows(board), head=["", *(column or "trials" for column in board["columns"])])
-        how = f"lab.load({self._run_id}).monitor() shows it live"
+        how = f"lab.load({self._run_id}).monitor() gives the live panel"
         return _text.html_card(f"Run {status['id']} · {status['name']}", body, note=how)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:

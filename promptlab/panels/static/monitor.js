@@ -160,7 +160,7 @@ function monitorHead(panel, act) {
     open: button("o", "open", "how to compare the outputs side by side"),
   };
   const question = h("span.question", { role: "group", hidden: true });
-  const normal = h("span.buttons", {}, Object.values(buttons));
+  const normal = h("span.buttons");
   const element = h("div.bar.head", {}, name, state, h("span.push"), question, normal);
   let asked = null, status = null;
 
@@ -193,7 +193,7 @@ function monitorHead(panel, act) {
 
   function press(op) {
     if (op === "stop" && asked) return answer();
-    if (buttons[op].disabled || buttons[op].hidden) return;
+    if (buttons[op].disabled || !buttons[op].isConnected) return;
     if (op !== "stop") return act[op]();
     const flying = status.in_flight;
     if (status.status === "stopping") {
@@ -203,6 +203,14 @@ function monitorHead(panel, act) {
     }
   }
 
+  function offer(names) {
+    const shown = names.map(each => buttons[each]);
+    if (shown.length === normal.children.length && shown.every((each, at) => each === normal.children[at])) return;
+    const hadFocus = normal.contains(panel.root.getRootNode().activeElement);
+    normal.replaceChildren(...shown);
+    if (hadFocus) panel.body.focus({ preventScroll: true });
+  }
+
   function draw(now, first) {
     status = now;
     setText(name, `Run ${now.id} · ${now.name}`);
@@ -210,11 +218,10 @@ function monitorHead(panel, act) {
     state.className = `state ${now.status}`;
     const goes = now.is_here && !now.is_over;
     const missing = now.counts.failed + now.counts.stopped + now.counts.todo;
-    buttons.pause.hidden = buttons.stop.hidden = !goes;
+    offer(goes ? ["pause", "stop", "open"] : now.is_over && missing ? ["retry", "open"] : ["open"]);
     buttons.pause.disabled = now.status === "stopping";
     label("pause", now.status === "paused" ? "Resume" : "Pause");
     label("stop", now.status === "stopping" ? "Drop" : "Stop");
-    buttons.retry.hidden = goes || !now.is_over || !missing;
     buttons.retry.disabled = !first.can_retry;
     buttons.retry.title = first.can_retry ? "runs the same plan again, and asks for what has no answer"
       : "this run was loaded from the file; run its plan again: lab.run(plan, retry_failed=True)";
@@ -375,7 +382,7 @@ function runMap(panel, board, { onOpen, onMove }) {
     shape = now;
     places = new Map();
     const isPlain = board.columns.length === 1 && !board.columns[0];
-    const heads = isPlain ? [] : [h("div.map-row", { role: "row" }, h("div.corner", { role: "columnheader" }),
+    const heads = isPlain ? [] : [h("div.map-row", { role: "row" }, h("div", { role: "columnheader" }, h("span.visually-hidden", {}, "setting")),
       board.columns.map(label => h("div.column-name", { role: "columnheader", title: label }, label)))];
     element.replaceChildren(...heads, ...board.rows.map((label, row) => h("div.map-row", { role: "row" },
       h("div.row-name", { role: "rowheader", title: label }, label), board.cells[row].map((place, column) => drawPlace(place, row, column)))));
