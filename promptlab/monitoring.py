@@ -275,10 +275,10 @@ class Watch:
         self._ended_s: float | None = None
         self._checked_s = self._read_all_s = -math.inf
         self._read_all_took_s = 0.0
-        self._told_apart = (0, 0)  # what the workers count that leaves no attempt: stopped, answered elsewhere
+        self._told_apart: tuple[int, int] | None = None  # what leaves no attempt: stopped, answered elsewhere
         self._ends: deque[tuple[float, int]] = deque()
-        self._read_all()
         self.look()
+        self._changed.clear()
 
     @property
     def is_over(self) -> bool:
