@@ -7,6 +7,7 @@ live one also knows the workers that answer it, and can be waited for, stopped a
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import threading
 import time
@@ -278,16 +279,21 @@ class LiveRun:
 
     def __init__(self, runner: Runner, future: Future[None]) -> None:
         self.runner = runner
-        self.began_s = time.monotonic()
+        self._began_s, self._ended_s = time.monotonic(), math.inf
         self._future = future
         self._gate = threading.Lock()  # not the future's own, which an interrupt could leave taken: see writer.Pending
         self._gate.acquire()
-        future.add_done_callback(lambda _: self._gate.release())
+        future.add_done_callback(self._note_end)
 
     @property
     def is_ended(self) -> bool:
         """Whether the workers are gone and the log is closed."""
         return self._future.done()
+
+    @property
+    def elapsed_s(self) -> float:
+        """How long it has taken, or took."""
+        return min(time.monotonic(), self._ended_s) - self._began_s
 
     def pause(self) -> None:
         """Send nothing new until `resume`."""
@@ -339,6 +345,10 @@ class LiveRun:
     def settle(self) -> None:
         """Stop, and wait until what is in flight is logged; how the run ended is not raised here."""
         self._wind_down(None)
+
+    def _note_end(self, _: Future[None]) -> None:
+        self._ended_s = time.monotonic()
+        self._gate.release()
 
     async def _ended(self) -> None:
         while not self._future.done():  # noqa: ASYNC110 - a heartbeat: only a running loop hears of an interrupt

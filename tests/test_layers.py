@@ -23,7 +23,7 @@ LINES = (
     ("_markdown", "_text"),
     ("templates", "grids", "cases", "requests"),
     ("attempts", "plans"),
-    ("prices", "tokens", "limits", "retries", "stats", "diffs", "sharing"),
+    ("prices", "tokens", "limits", "retries", "stats", "diffs", "sharing", "tallies"),
     ("backends",),
     ("migrations", "writer", "store", "ledger"),
     ("jobs", "accounts", "unwritten", "checks", "forgetting", "merging"),
