@@ -27,13 +27,13 @@ function blocksOf(lines, depth, budget) {
     const line = lines[at].trim();
     if (!line) { at++; continue; }
     if (budget.left <= 0 || depth > DEEPEST) return [...blocks, { tag: "pre", children: [lines.slice(at).join("\n")] }];
-    const read = FENCE.test(line) ? fence
-      : HEADING.test(line) ? heading
-      : isRule(line) ? rule
-      : QUOTE.test(line) ? quote
-      : ITEM.test(line) ? list
-      : isTable(lines, at) ? table
-      : paragraph;
+    const read = FENCE.test(line) ? readFence
+      : HEADING.test(line) ? readHeading
+      : isRule(line) ? readRule
+      : QUOTE.test(line) ? readQuote
+      : ITEM.test(line) ? readList
+      : isTable(lines, at) ? readTable
+      : readParagraph;
     const { node, next } = read(lines, at, depth, budget);
     budget.left--;
     blocks.push(node);
@@ -42,7 +42,7 @@ function blocksOf(lines, depth, budget) {
   return blocks;
 }
 
-function fence(lines, at) {
+function readFence(lines, at) {
   const mark = FENCE.exec(lines[at].trim())[0];
   const isEnd = (line) => line.startsWith(mark) && !line.slice(mark.length).trim();
   let next = at + 1;
@@ -51,22 +51,22 @@ function fence(lines, at) {
   return { node: { tag: "pre", info, children: [lines.slice(at + 1, next).join("\n")] }, next: next + 1 };
 }
 
-function heading(lines, at, depth, budget) {
+function readHeading(lines, at, depth, budget) {
   const text = lines[at].trim().replace(HEADING, "");
   return { node: { tag: "p", children: [{ tag: "strong", children: inline(text, budget) }] }, next: at + 1 };
 }
 
 const isRule = (line) => /^(?:-{3,}|\*{3,}|_{3,})$/.test(line.replaceAll(" ", ""));
-const rule = (lines, at) => ({ node: { tag: "hr", children: [] }, next: at + 1 });
+const readRule = (lines, at) => ({ node: { tag: "hr", children: [] }, next: at + 1 });
 
-function quote(lines, at, depth, budget) {
+function readQuote(lines, at, depth, budget) {
   let next = at;
   while (next < lines.length && lines[next].trimStart()[0] === ">") next++;
   const inside = lines.slice(at, next).map((line) => line.trimStart().replace(/^> ?/, ""));
   return { node: { tag: "blockquote", children: blocksOf(inside, depth + 1, budget) }, next };
 }
 
-function list(lines, at, depth, budget) {
+function readList(lines, at, depth, budget) {
   const isNumbered = isNumber(lines[at]), indent = indentOf(lines[at]), children = [];
   let next = at;
   while (next < lines.length && startsItem(lines[next], isNumbered, indent) && (next === at || budget.left > 0)) {
@@ -104,7 +104,7 @@ const cellsOf = (line) => line.trim().replace(/^\|/, "").replace(/\|$/, "").spli
 const isTable = (lines, at) =>
   lines[at].includes("|") && lines[at + 1]?.includes("-") && cellsOf(lines[at + 1]).every((cell) => DASHES.test(cell));
 
-function table(lines, at, depth, budget) {
+function readTable(lines, at, depth, budget) {
   const row = (line, tag) => {
     const all = cellsOf(line), cells = all.length > budget.left ? [line] : all;
     budget.left -= cells.length + 1;
@@ -117,7 +117,7 @@ function table(lines, at, depth, budget) {
   return { node: { tag: "table", children }, next };
 }
 
-function paragraph(lines, at, depth, budget) {
+function readParagraph(lines, at, depth, budget) {
   let next = at + 1;
   while (next < lines.length && lines[next].trim() && !startsBlock(lines, next)) next++;
   const text = lines.slice(at, next).map((line) => line.trimStart()).join("\n");
