@@ -40,12 +40,13 @@ export function putDiff(element, pieces, { ranges = [], context = Infinity, limi
   });
 }
 
-// [[start, part]]: what stays of a kept text between changes.
+// [[start, part]]: what stays of a kept text between changes, cut between words where there are any near.
 function contextOf(text, context, hasBefore, hasAfter) {
   if (text.length <= 2 * context + 20 || (!hasBefore && !hasAfter)) return [[0, text]];
-  const parts = [];
-  if (hasBefore) parts.push([0, text.slice(0, context)]);
-  if (hasAfter) parts.push([text.length - context, text.slice(-context)]);
+  const parts = [], blank = text.indexOf(" ", text.length - context) + 1;
+  const start = blank && blank < text.length - context / 2 ? blank : text.length - context;
+  if (hasBefore) parts.push([0, text.slice(0, hasAfter ? Math.max(text.lastIndexOf(" ", context), context / 2) : text.length)]);
+  if (hasAfter) parts.push([start, text.slice(start)]);
   return parts;
 }
 

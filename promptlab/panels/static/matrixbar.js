@@ -1,6 +1,7 @@
 // Above the matrix: what stands on its sides, how it is compared and shown, and what is searched, filtered and sorted.
 
 import { UNKNOWN, count, h, milliseconds, usd } from "./dom.js";
+import { showSheet } from "./keys.js";
 import { debounce } from "./rpc.js";
 import { columnName, shownValue } from "./matrixcells.js";
 
@@ -78,7 +79,8 @@ function looks(view) {
   const scorer = barPicker("Score", value => view.change({ scorer: value }));
   const facets = h("button", { onclick: () => view.look({ facets: !view.ui.facets }), title: "distributions to filter by (f)" }, "Facets");
   const live = h("span.chip.live", { hidden: true }), stale = h("button.primary", { hidden: true, onclick: () => view.refresh() }, "↻ Order changed");
-  const element = h("div.bar", {}, diff.element, modes.element, sizes.element, scorer.element, facets, h("span.push"), live, stale);
+  const element = h("div.bar", {}, diff.element, modes.element, sizes.element, scorer.element, facets, h("span.push"), live, stale,
+    h("button.quiet", { onclick: () => showSheet(view.panel), "aria-label": "Keys (?)", title: "keys (?)" }, "?"));
   const update = () => {
     const { ui, state } = view;
     diff.set([["", "off"], ["words", "words"], ["lines", "lines"], ["json", "JSON paths"]], ui.diff ?? "");
@@ -165,8 +167,10 @@ function facetStrip(view) {
 
 const FACET_VALUES = 5;
 
+const FACET_NAMES = { latency_ms: "latency", cost_usd: "cost", completion_tokens: "answer tokens", length: "characters", finish_reason: "finish reason" };
+
 function facetBox(name, remark, ...content) {
-  return h("div.facet", {}, h("div.facet-name", {}, name.replace(/_(ms|usd)$/, "").replace("_", " "), h("span.muted", {}, remark)), ...content);
+  return h("div.facet", {}, h("div.facet-name", {}, h("span", {}, FACET_NAMES[name] ?? name.replace("_", " ")), h("span.muted", {}, remark)), ...content);
 }
 
 function categoryFacet(view, { name, filter, values }) {
@@ -199,7 +203,7 @@ function numberFacet(view, { name, low, high, unknown, counts }) {
     else ranges[name] = event.shiftKey && range ? [Math.min(range[0] ?? from, from), Math.max(range[1] ?? to, to)] : [from, to];
     view.change({ filters: { ...filters, ranges } });
   };
-  return facetBox(name, unknown ? `${count(unknown)} unknown` : "", h("div.facet-bars", {}, bars),
+  return facetBox(name, unknown ? `+${count(unknown)} unknown` : "", h("div.facet-bars", {}, bars),
     h("div.facet-ends.muted", {}, h("span", {}, figureOf(name, low)), h("span", {}, figureOf(name, high))));
 }
 

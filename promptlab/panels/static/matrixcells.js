@@ -7,8 +7,9 @@ import { jsonText, jsonTree } from "./jsonview.js";
 import { markdown } from "./markdown.js";
 
 export const DENSITIES = { S: 72, M: 120, L: 220 };
-const ROW_HEAD_PX = 190, LEAST_PX = 230, MOST_PX = 560;
-const META_PX = 26, LINE_PX = 18, CHAR_PX = 5; // the narrowest letters, so that no visible text is cut
+export const ROW_HEAD_PX = 190;
+const LEAST_PX = 250, MOST_PX = 560;
+const META_PX = 27, LINE_PX = 18, CHAR_PX = 5; // the narrowest letters, so that no visible text is cut
 
 const GLYPHS = { ok: "", failed: "✕", stopped: "■", running: "◌", todo: "○" };
 const SAID = { failed: "failed", stopped: "not asked", running: "being answered …", todo: "not asked yet" };
@@ -20,9 +21,11 @@ export function matrixColumns(columns, widthPx) {
   return [{ width: ROW_HEAD_PX }, ...columns.map(() => ({ width }))];
 }
 
+export const textPx = rowHeight => Math.floor((rowHeight - META_PX) / LINE_PX) * LINE_PX; // whole lines only
+
 // How many characters of a cell can be seen at all.
 export function visibleChars(rowHeight, widthPx) {
-  return Math.ceil((rowHeight - META_PX) / LINE_PX) * Math.ceil(widthPx / CHAR_PX);
+  return textPx(rowHeight) / LINE_PX * Math.ceil(widthPx / CHAR_PX);
 }
 
 export const shownValue = value => value === null || value === undefined || value === "" ? UNKNOWN : String(value);
@@ -32,14 +35,16 @@ export const columnName = head => head.values.map(shownValue).join(" · ");
 
 export function drawMatrixHeads(view, elements) {
   const [corner, ...heads] = elements, { columns, spec } = view.state;
-  corner.replaceChildren(h("div.corner", {}, spec.rows.join(" · ")));
+  const levels = columns[0]?.values.map((value, level) => spec.columns[level] ?? "repeat") ?? [];
+  corner.replaceChildren(h("div.corner", {}, h("span.axis", {}, levels.at(-1) ?? ""), h("span", {}, spec.rows.join(" · "))));
   heads.forEach((element, place) => drawColumnHead(view, element, columns[place], place));
-  if (columns.length && columns[0].values.length > 1) corner.parentElement.prepend(groupLine(view, elements));
+  if (levels.length > 1) corner.parentElement.prepend(groupLine(view, elements, levels.slice(0, -1).join(" · ")));
 }
 
 // The outer level: each value over its columns. Screen readers hear it in the name of each column instead.
-function groupLine(view, [corner, ...heads]) {
-  const line = h("div.groups", { role: "presentation", "aria-hidden": "true" }, h("div.group", { style: { width: corner.style.width } }));
+function groupLine(view, [corner, ...heads], axis) {
+  const line = h("div.groups", { role: "presentation", "aria-hidden": "true" },
+    h("div.group.axis", { style: { width: corner.style.width } }, axis));
   let last = null;
   view.state.columns.forEach((column, place) => {
     const name = column.values.slice(0, -1).map(shownValue).join(" · ");
@@ -53,6 +58,7 @@ function groupLine(view, [corner, ...heads]) {
 function drawColumnHead(view, element, head, place) {
   element.classList.toggle("baseline", head.is_baseline);
   element.setAttribute("aria-label", columnLabel(view, head));
+  if (!view.isInSight(place)) { element.replaceChildren(columnName(head)); return; }
   const name = shownValue(head.values.at(-1));
   element.replaceChildren(
     h("div.head-name", {},
@@ -145,6 +151,7 @@ function drawCell(view, element, row, column) {
   element.className = "cell";
   if (!cell) { element.classList.add("absent"); element.replaceChildren(h("span.visually-hidden", {}, "not planned")); return; }
   if (cell.status !== "ok") element.classList.add(cell.status);
+  if (!view.isInSight(column)) { element.replaceChildren(); return; }
   if (view.isPicked(row, column)) element.classList.add("picked");
   const drawn = drawBody(view, cell, row, column);
   element.replaceChildren(drawn.body, drawMeta(view, cell, drawn, row, column));
@@ -219,26 +226,33 @@ export function jsonChange({ path, kind, before, after }, limit = Infinity) {
 
 // Badges: what is special in front, the figures behind, always in the same order.
 function drawMeta(view, cell, { remark }, row, column) {
-  const meta = h("div.meta");
-  const say = (tag, text, title) => meta.append(h(tag, title ? { title } : {}, text));
+  const badges = [], quiet = [];
+  const say = (tag, text, title) => badges.push(h(tag, title ? { title, "aria-label": title, role: "img" } : {}, text));
   if (cell.rating !== null && cell.rating !== undefined) say(`span.${ratingTone(cell)}`, ratingGlyph(cell), ratingTitle(cell));
   if (cell.pinned) say("span.accent", "◆", "pinned");
-  if (cell.note) say("span.accent", "✎", cell.note.slice(0, 300));
-  if (cell.score) say(`b.${cell.score.value >= 0.5 ? "good" : "bad"}`, scoreText(cell.score), [cell.score.label, cell.score.detail].filter(Boolean).join(": "));
-  if (cell.finish_reason && cell.finish_reason !== "stop") say("span.warn", `⚠ ${cell.finish_reason}`, `finish_reason ${cell.finish_reason}`);
+  if (cell.note) say("span.accent", "✎", `note: ${cell.note.slice(0, 300)}`);
+  if (cell.score) say(`b.${cell.score.value >= 0.5 ? "good" : "bad"}`, scoreText(cell.score), scoreTitle(view, cell.score));
   const flags = cell.flags.filter(flag => flag !== cell.finish_reason);
-  if (flags.length) say("span.warn", `⚑ ${flags.join(", ")}`);
-  if (cell.trials > 1) say(`span.${cell.variants > 1 ? "variants" : "muted"}`, repeatsText(view, cell, row, column), repeatsTitle(cell));
-  if (remark) say("span.muted", remark);
-  if (cell.reused) say("span.muted", "↺", "reused: bought by another run or trial");
-  if (cell.status === "ok") say("span.figures", figuresOf(cell), figuresTitle(cell));
-  return meta;
+  if (cell.finish_reason && cell.finish_reason !== "stop") flags.unshift(cell.finish_reason);
+  if (flags.length) badges.push(h("span.warn", {}, `⚠ ${flags.join(", ")}`));
+  if (cell.variants > 1 || cell.failed) badges.push(h("span.warn", { title: repeatsTitle(cell) }, repeatsText(view, cell, row, column)));
+  else if (cell.trials > 1) quiet.push(`×${cell.trials}`);
+  if (cell.reused) quiet.push("↺");
+  if (remark) quiet.push(remark);
+  if (quiet.length) badges.push(h("span", {}, quiet.join(" · ")));
+  if (cell.status === "ok") badges.push(h("span.figures", { title: figuresTitle(cell) }, figuresOf(cell)));
+  return h("div.meta", {}, badges);
 }
 
 const ratingTone = cell => cell.scale === "stars" ? "accent" : cell.rating > 0 ? "good" : cell.rating < 0 ? "bad" : "muted";
-const ratingGlyph = cell => cell.scale === "stars" ? `★${cell.rating}` : cell.rating > 0 ? "▲ good" : cell.rating < 0 ? "▼ bad" : "◇ neutral";
-const ratingTitle = cell => `rated ${cell.scale === "stars" ? `${cell.rating} of 5` : ratingGlyph(cell).slice(2)}${cell.raters > 1 ? `, ${cell.raters} raters` : ""}`;
+const ratingGlyph = cell => cell.scale === "stars" ? `★${cell.rating}` : cell.rating > 0 ? "▲" : cell.rating < 0 ? "▼" : "◇";
+const ratingWord = cell => cell.scale === "stars" ? `${cell.rating} of 5` : cell.rating > 0 ? "good" : cell.rating < 0 ? "bad" : "neutral";
+const ratingTitle = cell => `rated ${ratingWord(cell)}${cell.raters > 1 ? `, ${cell.raters} raters` : ""}`;
 const scoreText = score => (score.value === 1 ? "✓" : score.value === 0 ? "✗" : score.value === null ? shownValue(score.label) : score.value.toFixed(2));
+
+function scoreTitle(view, { value, label, detail }) {
+  return [`${view.state.scorer} ${value ?? UNKNOWN}`, label, detail].filter(Boolean).join(": ");
+}
 
 function repeatsText(view, cell, row, column) {
   const place = view.variantPlace(row, column);
@@ -256,7 +270,8 @@ export function inSeconds(ms) {
 
 function figuresOf(cell) {
   const tokens = cell.completion_tokens === null ? UNKNOWN : count(cell.completion_tokens);
-  return [inSeconds(cell.latency_ms), `${tokens} tok`, ...(cell.cost_usd === 0 ? [] : [usd(cell.cost_usd)])].join("  ");
+  const cost = usd(cell.cost_usd).replace("$0.", "$.");
+  return [inSeconds(cell.latency_ms), `${tokens} tok`, ...(cell.cost_usd === 0 ? [] : [cost])].join("  ");
 }
 
-const figuresTitle = cell => `latency ${milliseconds(cell.latency_ms)}, prompt ${count(cell.prompt_tokens)} tokens, answer ${count(cell.completion_tokens)} tokens and ${count(cell.chars)} characters, cost ${cell.cost_usd === null ? "unknown" : usd(cell.cost_usd)}`;
+const figuresTitle = cell => `${cell.reused ? "reused: bought by another run or trial; " : ""}latency ${milliseconds(cell.latency_ms)}, prompt ${count(cell.prompt_tokens)} tokens, answer ${count(cell.completion_tokens)} tokens and ${count(cell.chars)} characters, cost ${cell.cost_usd === null ? "unknown" : usd(cell.cost_usd)}`;
