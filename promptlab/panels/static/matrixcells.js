@@ -236,10 +236,10 @@ function drawMeta(view, cell, { remark }, row, column) {
   if (cell.finish_reason && cell.finish_reason !== "stop") flags.unshift(cell.finish_reason);
   if (flags.length) badges.push(h("span.warn", {}, `⚠ ${flags.join(", ")}`));
   if (cell.variants > 1 || cell.failed) badges.push(h("span.warn", { title: repeatsTitle(cell) }, repeatsText(view, cell, row, column)));
-  else if (cell.trials > 1) quiet.push(`×${cell.trials}`);
-  if (cell.reused) quiet.push("↺");
   if (remark) quiet.push(remark);
-  if (quiet.length) badges.push(h("span", {}, quiet.join(" · ")));
+  if (cell.reused) quiet.push("↺");
+  if (cell.trials > 1 && cell.variants < 2 && !cell.failed) quiet.push(`×${cell.trials}`);
+  if (quiet.length) badges.push(h("span.quiet", {}, quiet.join(" · ")));
   if (cell.status === "ok") badges.push(h("span.figures", { title: figuresTitle(cell) }, figuresOf(cell)));
   return h("div.meta", {}, badges);
 }
