@@ -1,6 +1,6 @@
 """Panels in a real JupyterLab: the matrix on 100,000 outputs, a run of 500 answers a second, and an ipywidgets grid.
 
-Prints one JSON object. Times are from the page's own clock: from the command that runs a cell to the frame in which what
+Prints one JSON object. Times are of the page: from the command that runs a cell to the frame in which what
 was asked for stands, so they hold the kernel's part, the messages and the drawing.
 """
 
