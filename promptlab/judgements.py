@@ -152,10 +152,7 @@ def _rater(name: str | None) -> str:
 # What is said now
 
 _OF_THESE = "output_id in (select value from json_each(:ids))"
-_OF_RUNS = """
-output_id in (select coalesce(trials.output_id, samples.output_id) from trials
-  join samples on samples.id = trials.sample_id where run_id in (select value from json_each(:ids)))
-"""
+_BETWEEN = "output_id between :low and :high"
 # The last row of each rater on each output, in the order in which they were said.
 _RATINGS = """
 select output_id, rater, value, scale from ratings
@@ -172,16 +169,15 @@ select output_id, pinned from pins where id in (select max(id) from pins where {
 
 def current(store: Store, output_ids: Iterable[int]) -> dict[int, Judgement]:
     """Return what is said now of those of these outputs of which anything is said."""
-    return _current(store, _OF_THESE, [int(key) for key in output_ids])
+    return _current(store, _OF_THESE, {"ids": json.dumps([int(key) for key in output_ids])})
 
 
-def of_runs(store: Store, run_ids: Iterable[int]) -> dict[int, Judgement]:
-    """Return what is said now of the outputs that some runs show."""
-    return _current(store, _OF_RUNS, [int(key) for key in run_ids])
+def between(store: Store, low: int, high: int) -> dict[int, Judgement]:
+    """Return what is said now of the outputs whose ids lie between two, both included."""
+    return _current(store, _BETWEEN, {"low": low, "high": high})
 
 
-def _current(store: Store, which: str, ids: list[int]) -> dict[int, Judgement]:
-    asked = {"ids": json.dumps(ids)}
+def _current(store: Store, which: str, asked: dict[str, Any]) -> dict[int, Judgement]:
     ratings: dict[int, dict[str, tuple[float, str]]] = {}
     for key, rater, value, scale in store.read(_RATINGS.format(which=which), asked):
         ratings.setdefault(key, {})[rater] = (value, scale)
