@@ -10,6 +10,7 @@ import random
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ WORDS = (
     "the model answers with care and cites the source when asked for evidence but sometimes it drifts into long"
     " explanations that repeat the prompt and then stops at a list of items or a table of numbers"
 ).split()
+BATCH = 10_000  # rows held at a time
 AT = "2026-01-01T00:00:00.000Z"
 
 _ADD_RUN = """
@@ -65,7 +67,7 @@ def make(path: Path, outputs: int, *, repeats: int = 1, words: int = 90) -> None
         connection.execute("begin")
         _add_head(connection, cases, repeats)
         rows = _exchanges(cases, repeats, words, random.Random(7))
-        while some := [row for row, _ in zip(rows, range(10_000), strict=False)]:
+        while some := list(islice(rows, BATCH)):
             for table, statement in _ADD.items():
                 connection.executemany(statement, [row[table] for row in some if table in row])
         connection.execute("insert into outputs_fts (rowid, text) select id, text from outputs")

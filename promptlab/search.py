@@ -204,11 +204,14 @@ class Found:
         What finds the matches in a text; none of them when there was nothing to look for.
     notes
         Why there may be more, one sentence each.
+    match
+        What the index was asked, where it alone found everything.
     """
 
     ranks: Mapping[int, float]
     patterns: Sequence[Pattern]
     notes: Sequence[str] = ()
+    match: str | None = None
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Return where the matches stand in a text, the first hundred, none inside another."""
@@ -259,7 +262,8 @@ def outputs_with(
             notes.append("time was up before all texts were read through; words are looked up much faster")
         if not notes:
             kept |= {key for key, held in rows if all(each.search(held or "") for each in unread[key])}
-    return Found({key: ranks.get(key, float("nan")) for key in kept}, query.patterns, notes)
+    ranks = {key: ranks.get(key, float("nan")) for key in kept}
+    return Found(ranks, query.patterns, notes, None if unread else query.match)
 
 
 # What was asked for

@@ -61,7 +61,9 @@ class Axes:
         columns = list(dict.fromkeys(name for run in trials.runs for name in run.plan["columns"]))
         self._case_names = results.column_names(columns, "case", taken=taken)
         self.case_columns: Mapping[str, str] = {column: name for name, column in self._case_names.items()}
-        self._axes = {axis.name: axis for axis in self._all({**parameters, **{name: name for name in constant}})}
+        columns_of = {**parameters, **{name: name for name in constant}}
+        self._parameters: Mapping[str, str] = {column: name for name, column in columns_of.items()}
+        self._axes = {axis.name: axis for axis in self._all(columns_of)}
 
     def _all(self, parameters: Mapping[str, str]) -> list[Axis]:
         trials = self._trials
@@ -85,6 +87,10 @@ class Axes:
 
     def __getitem__(self, name: str) -> Axis:
         return self._axes[name]
+
+    def source(self, name: str) -> tuple[str, str]:
+        """Return which JSON column of `trials_view` holds a parameter or a column of the cases, and under which key."""
+        return ('"case"', self.case_columns[name]) if name in self.case_columns else ("params", self._parameters[name])
 
     @property
     def names(self) -> list[str]:

@@ -60,7 +60,7 @@ class Layout:
         for name, values in self.spec.filters.values.items():
             included &= self._axes[name].holding(values)
         combined = _combined(self.column_axes)
-        included &= ~np.isin(combined, self._hidden_codes())
+        included &= ~np.isin(combined, [_code_of(values, self.column_axes) for values in self.hidden])
         places = np.flatnonzero(included)
         column_codes, columns = np.unique(combined[places], return_inverse=True)
         if len(column_codes) > MOST_COLUMNS:
@@ -78,17 +78,17 @@ class Layout:
         self.starts: Ints = np.append(starts, len(places))
         self.cell_row, self.cell_column = np.divmod(self._cells, max(1, len(self.columns)))
 
-    def _hidden_codes(self) -> list[int]:
-        """Return the codes of the hidden columns; one that others are compared with is not hidden."""
-        codes = []
+    @cached_property
+    def hidden(self) -> list[tuple[Any, ...]]:
+        """The columns that are hidden: those asked for that are there; one that others are compared with is not hidden."""
         baseline = self.spec.column_baseline or {}
+        found = []
         for values in self.spec.hidden:
             named = dict(zip(self.spec.levels, values, strict=False))
             is_baseline = bool(baseline) and all(named.get(name) == value for name, value in baseline.items())
-            if len(values) == len(self.column_axes) and not is_baseline:
-                code = _code_of(values, self.column_axes)
-                codes += [] if code is None else [code]
-        return codes
+            if len(values) == len(self.column_axes) and not is_baseline and _code_of(values, self.column_axes) is not None:
+                found.append(values)
+        return found
 
     def _values(self, codes: Sequence[int]) -> tuple[Any, ...]:
         return tuple(axis.values[code] for axis, code in zip(self.column_axes, codes, strict=True))
