@@ -208,10 +208,16 @@ class Found:
         What the index was asked, where it alone found everything.
     """
 
+    text: str
     ranks: Mapping[int, float]
     patterns: Sequence[Pattern]
     notes: Sequence[str] = ()
     match: str | None = None
+
+    @property
+    def terms(self) -> list[str]:
+        """What was typed, term by term; one that stands for all words that begin so ends in `*`."""
+        return [(found[1] or "") + found[2] if found[1] else found[3] for found in _TERM.finditer(self.text)]
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Return where the matches stand in a text, the first hundred, none inside another."""
@@ -244,7 +250,7 @@ def outputs_with(
     """
     query = _words(text)
     if not query.patterns or not outputs:
-        return Found({}, query.patterns)
+        return Found(text, {}, query.patterns)
     indexed_to = 0
     ranks: dict[int, float] = {}
     if query.match is not None:
@@ -263,7 +269,7 @@ def outputs_with(
         if not notes:
             kept |= {key for key, held in rows if all(each.search(held or "") for each in unread[key])}
     ranks = {key: ranks.get(key, float("nan")) for key in kept}
-    return Found(ranks, query.patterns, notes, None if unread else query.match)
+    return Found(text, ranks, query.patterns, notes, None if unread else query.match)
 
 
 # What was asked for

@@ -104,7 +104,7 @@ def draw(table: Table, places: Sequence[Place], *, chars: int = CLIP_CHARS) -> l
     keys = [int(trials.id[some[0]]) for some in mine]
     rows = {row["id"]: row for row in table.store.read(_SHOWN, {"ids": json.dumps(keys), "chars": chars})}
     outputs = [row["output_id"] for row in rows.values() if row["output_id"] is not None]
-    said = judgements.current(table.store, outputs)
+    said_now = judgements.current(table.store, outputs)
     scores = _scores(table, outputs)
     cells = []
     for place, found, some, key in zip(places, variants, mine, keys, strict=True):
@@ -114,7 +114,7 @@ def draw(table: Table, places: Sequence[Place], *, chars: int = CLIP_CHARS) -> l
                 **_fold(table, place, found, some),
                 **_answer(table, row, chars),
                 "score": scores.get((row["output_id"], row["case_id"])),
-                **_said(said.get(row["output_id"], NOTHING), table.rater),
+                **said_of(said_now.get(row["output_id"], NOTHING), table.rater),
                 "change": None if layout.changes is None else _number(layout.changes[place.cell]),
             }
         )
@@ -195,7 +195,8 @@ def _why(detail: str | None) -> str | None:
     return None if detail is None else detail[:CLIP_CHARS]
 
 
-def _said(said: Judgement, rater: str) -> dict[str, Any]:
+def said_of(said: Judgement, rater: str) -> dict[str, Any]:
+    """Return what a cell shows of what is said of its output."""
     rating, scale = said.ratings.get(rater, (None, None))
     return {"rating": rating, "scale": scale, "raters": len(said.ratings), "note": said.note, "pinned": said.pinned}
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from promptlab._json import compact
 from promptlab.comparison.trials import FAILED, OK, STATUSES, STOPPED, Floats, Ints, Mask, text_key
 
 if TYPE_CHECKING:
+    from promptlab.comparison.layout import Layout
     from promptlab.comparison.table import Table
 
 
@@ -87,9 +89,9 @@ def _differing(table: Table) -> tuple[Mask, Mask]:
     answered = table.trials.status[layout.members] == OK
     hashes, rows = table.trials.hashes[layout.members][answered], layout.member_row[answered]
     groups = rows
-    if layout.spec.column_baseline is not None:
-        bases = [place if base is None else base for place, base in enumerate(layout.baselines)]
-        groups = rows * len(layout.columns) + np.array(bases, np.int64)[layout.member_column[answered]]
+    baseline = layout.spec.column_baseline
+    if baseline is not None:
+        groups = rows * len(layout.columns) + _compared(layout, baseline)[layout.member_column[answered]]
     if layout.references is not None:
         keys = np.array([text_key(text) for text in layout.references], np.int64)
         has_one = keys[rows] != text_key(None)
@@ -97,6 +99,14 @@ def _differing(table: Table) -> tuple[Mask, Mask]:
         rows, hashes = np.concatenate([rows, rows]), np.concatenate([hashes, keys[rows]])
         groups = rows
     return _unequal(groups, hashes, rows, layout.rows_in_all)
+
+
+def _compared(layout: Layout, baseline: Mapping[str, Any]) -> Ints:
+    """Return a number for each column, equal for those that differ in the axes of the baseline alone."""
+    kept = [place for place, name in enumerate(layout.spec.levels) if name not in baseline]
+    seen: dict[str, int] = {}
+    texts = [compact([values[place] for place in kept]) for values in layout.columns]
+    return np.array([seen.setdefault(text, len(seen)) for text in texts], np.int64)
 
 
 def _unequal(groups: Ints, values: Ints, rows: Ints, n: int) -> tuple[Mask, Mask]:

@@ -75,6 +75,28 @@ class Table:
         self.forget_judgements()
         self.lay_out(self.spec)
 
+    def update(self) -> Ints:
+        """Look for answers that came, and return the trials that changed; rows and their order stay as they are."""
+        changed = self.trials.update()
+        layout = self.layout
+        if len(changed):
+            layout.__dict__.pop("mains", None)
+            if layout.changes is not None:
+                layout.changes[layout.cells_of(changed)] = np.nan
+        self.forget_judgements()
+        return changed
+
+    @property
+    def folded(self) -> list[str]:
+        """The axes that are on neither side, though a row and a column hold several of their values."""
+        of_no_interest = {*self.spec.rows, *self.spec.levels, "case"}
+        on_rows = {self.axes[name].kind for name in self.spec.rows}
+        return [
+            axis.name
+            for axis in self.axes.varying
+            if axis.name not in of_no_interest and not (axis.kind == "case" and "case" in on_rows)
+        ]
+
     def _search(self) -> None:
         if text := self.spec.search.strip():
             outputs = self.trials.output[self.layout.members]

@@ -117,6 +117,8 @@ class Trials:
     @property
     def has_grown(self) -> bool:
         """Whether the file has other trials of these runs than were read: they have to be read anew."""
+        if len(self) == sum(map(_planned, self.runs)):  # all that there will ever be
+            return False
         return int(self.store.read(_COUNT, (json.dumps(self.run_ids),))[0][0]) != len(self)
 
     def update(self) -> Ints:
@@ -297,6 +299,11 @@ def _places(keys: Ints, wanted: Ints) -> tuple[Ints, Mask]:
     place = order[at]
     is_there = keys[place] == wanted
     return np.where(is_there, place, len(keys)), is_there
+
+
+def _planned(run: RunRow) -> int:
+    plan = run.plan
+    return int(len(plan["templates"]) * len(plan["cells"]) * plan["cases"] * plan["repeats"])
 
 
 def _rows(store: Store, sql: str, outputs: Ints) -> Iterable[Any]:
