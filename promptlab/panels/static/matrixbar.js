@@ -3,7 +3,7 @@
 import { UNKNOWN, count, h, milliseconds, usd } from "./dom.js";
 import { showSheet } from "./keys.js";
 import { debounce } from "./rpc.js";
-import { columnName, shownValue, valuesOf } from "./matrixcells.js";
+import { columnName, levelsOf, shownValue, valuesOf } from "./matrixcells.js";
 
 const SHOWN = {
   all: "all rows", different: "different", same: "same", failed: "failed", rated: "rated", unrated: "unrated",
@@ -14,6 +14,7 @@ const SORTS = {
   disagreement: "repeats disagree", score: "score", cost_usd: "cost", latency_ms: "latency", length: "length",
   rating: "rating", rank: "search rank",
 };
+const ASCENDING = new Set(["plan", "label", "regressions", "rank"]); // their natural order; the others: the most first
 const MODES = [
   ["text", "Text", "plain text"], ["md", "MD", "Markdown (m)"], ["json", "JSON", "JSON (J)"],
   ["tokens", "Tokens", "token probabilities (t)"],
@@ -75,8 +76,8 @@ function takeView(view, value) {
 function baselines({ columns, spec, references }) {
   const found = new Map([["null", "none"]]);
   const add = (values, name) => { if (!found.has(JSON.stringify(values))) found.set(JSON.stringify(values), name); };
-  const levels = spec.columns.length > 1 ? [...spec.columns.entries()] : [];
-  for (const [level, axis] of levels) {
+  const levels = columns.length ? [...levelsOf(spec, columns[0]).entries()] : [];
+  if (levels.length > 1) for (const [level, axis] of levels) {
     for (const { values } of columns) add({ [axis]: values[level] }, `${axis} ${shownValue(values[level])}, else the same`);
   }
   for (const head of columns) add(valuesOf(spec, head), columnName(head));
@@ -126,17 +127,19 @@ function finding(view) {
   });
   const show = barPicker("Show", value => view.change({ filters: { ...view.state.spec.filters, show: value } }));
   const order = change => view.change({ sort: { ...view.state.spec.sort, ...change } });
-  const sort = barPicker("Sort", by => order({ by, descending: by !== "plan" && by !== "label" }));
-  const way = h("button.quiet", { onclick: () => order({ descending: !view.state.spec.sort.descending }) });
+  const sort = barPicker("Sort", by => order({ by, descending: null }));
+  const isDescending = ({ by, descending }) => descending ?? !ASCENDING.has(by);
+  const way = h("button.quiet", { onclick: () => order({ descending: !isDescending(view.state.spec.sort) }) });
   const chips = h("span.chips"), rows = h("span.push.muted");
   const element = h("div.bar", {}, search, show.element, sort.element, way, chips, rows);
   const update = () => {
-    const { spec, rows: left, rows_in_all: all } = view.state, { descending, by, column } = spec.sort;
+    const { spec, rows: left, rows_in_all: all } = view.state, { by, column } = spec.sort;
+    const isDown = isDescending(spec.sort);
     if (search.getRootNode().activeElement !== search) search.value = spec.search ?? "";
     show.set(Object.entries(SHOWN), spec.filters?.show ?? "all");
     sort.set(Object.entries(SORTS), by);
-    way.textContent = descending ? "↓" : "↑";
-    way.setAttribute("aria-label", `${descending ? "Largest" : "Smallest"} first; sort the other way`);
+    way.textContent = isDown ? "↓" : "↑";
+    way.setAttribute("aria-label", `${isDown ? "Largest" : "Smallest"} first; sort the other way`);
     chips.replaceChildren(...filterChips(view));
     if (column) chips.append(chipButton(`by ${column.map(shownValue).join(" · ")}`, () => order({ column: null })));
     rows.textContent = left === all ? `${count(all)} rows` : `${count(left)} of ${count(all)} rows`;
@@ -236,9 +239,8 @@ function numberFacet(view, { name, low, high, unknown, counts }) {
       onclick: event => choose(event, from, to),
     }, h("span", { style: { height: `${n ? Math.max(3, 100 * n / most) : 0}%` } }));
   });
-  const ends = [low, high].map(value => h("span", {}, figureOf(name, value)));
-  return facetBox(name, unknown ? `+${count(unknown)} unknown` : "", h("div.facet-bars", {}, bars),
-    h("div.facet-ends.muted", {}, ends));
+  const ends = [figureOf(name, low), unknown ? `${count(unknown)} unknown` : "", figureOf(name, high)];
+  return facetBox(name, "", h("div.facet-bars", {}, bars), h("div.facet-ends.muted", {}, ends.map(end => h("span", {}, end))));
 }
 
 // Controls

@@ -8,6 +8,7 @@ import { markdown } from "./markdown.js";
 
 export const DENSITIES = { S: 72, M: 120, L: 220 };
 export const ROW_HEAD_PX = 190;
+const MOST_CONTEXT = 4;
 const LEAST_PX = 250, MOST_PX = 560;
 const META_PX = 27, LINE_PX = 18, CHAR_PX = 5; // the narrowest letters, so that no visible text is cut
 
@@ -30,13 +31,15 @@ export function visibleChars(rowHeight, widthPx) {
 
 export const shownValue = value => value === null || value === undefined || value === "" ? UNKNOWN : String(value);
 export const columnName = head => head.values.map(shownValue).join(" · ");
-export const valuesOf = (spec, head) => Object.fromEntries(spec.columns.map((axis, level) => [axis, head.values[level]]));
+export const levelsOf = (spec, head) => head.values.map((value, level) => spec.columns[level] ?? "repeat");
+export const valuesOf = (spec, head) =>
+  Object.fromEntries(levelsOf(spec, head).map((axis, level) => [axis, head.values[level]]));
 
 // Heads
 
 export function drawMatrixHeads(view, elements) {
   const [corner, ...heads] = elements, { columns, spec } = view.state;
-  const levels = columns[0]?.values.map((value, level) => spec.columns[level] ?? "repeat") ?? [];
+  const levels = columns.length ? levelsOf(spec, columns[0]) : [];
   corner.replaceChildren(h("div.corner", {},
     h("span.axis", {}, levels.at(-1) ?? ""), h("span", {}, spec.rows.join(" · "))));
   heads.forEach((element, place) => drawColumnHead(view, element, columns[place], place));
@@ -78,7 +81,7 @@ function drawColumnHead(view, element, head, place) {
 }
 
 function columnLabel(view, head) {
-  const names = head.values.map((value, level) => `${view.state.spec.columns[level] ?? "repeat"} ${shownValue(value)}`);
+  const names = Object.entries(valuesOf(view.state.spec, head)).map(([axis, value]) => `${axis} ${shownValue(value)}`);
   return [...names, head.is_baseline ? "baseline" : ""].filter(Boolean).join(", ");
 }
 
@@ -153,11 +156,14 @@ export function drawMatrixRow(view, cells, row) {
   for (const cell of rest) { cell.className = "cell"; cell.replaceChildren(); }
 }
 
+// What the row is, then the other columns of its case, the shortest way that tells them apart.
 function drawRowHead(view, element, row) {
-  const label = h("div.row-label", { dir: "auto" });
-  putText(label, row.labels.map(shownValue).join(" · ").slice(0, 400));
-  const context = row.context.map(([name, value]) => `${name} ${shownValue(value)}`).join("  ·  ").slice(0, 300);
-  element.replaceChildren(label, h("div.row-context", {}, context));
+  const { rows: axes } = view.state.spec, label = h("div.row-label", { dir: "auto" });
+  const named = row.labels.map((value, level) => typeof value === "number" ? `${axes[level]} ${value}` : shownValue(value));
+  putText(label, named.join(" · ").slice(0, 400));
+  const facts = row.context.slice(0, MOST_CONTEXT).map(([name, value]) =>
+    h("div", {}, h("span.muted", {}, `${name} `), shownValue(value).slice(0, 200)));
+  element.replaceChildren(label, ...facts);
 }
 
 function drawCell(view, element, row, column) {
@@ -202,7 +208,7 @@ const DRAWERS = {
     const { root } = jsonTree(cell.text);
     if (!root) {
       putRanges(body, cell.text.slice(0, limit), cell.marks);
-      return { body, remark: cell.chars > cell.text.length ? "too long for JSON here" : "not JSON" };
+      return { body, remark: cell.chars > cell.text.length ? "too long for JSON" : "no JSON" };
     }
     body.classList.add("mono");
     putText(body, jsonText(root, 2).slice(0, limit), { marks: view.marks });
@@ -233,7 +239,7 @@ function drawDifference(view, body, baseline, cell, limit) {
   const difference = (view.ui.diff === "lines" ? lineDiff : wordDiff)(baseline, cell.text);
   const context = Math.max(24, Math.floor(limit / 8));
   putDiff(body, difference.pieces, { ranges: cell.marks, context, limit: Math.ceil(1.3 * limit) });
-  const isCoarse = difference.isCoarse ? "too different: by block" : view.ui.diff === "json" ? "not JSON: words" : "";
+  const isCoarse = difference.isCoarse ? "too different: by block" : view.ui.diff === "json" ? "no JSON: words" : "";
   return { body, remark: [`Δ ${percent(shareChanged(difference.pieces))}`, isCoarse].filter(Boolean).join(" · ") };
 }
 
