@@ -22,9 +22,9 @@ TEMPLATES = ("terse", "guided")
 TEMPERATURES = (0, 0.4, 0.7, 1.2)
 COLUMNS = len(TEMPLATES) * len(TEMPERATURES)
 WORDS = (
-    "the model answers with care and cites the source when asked for evidence but sometimes it drifts into long"
-    " explanations that repeat the prompt and then stops at a list of items or a table of numbers"
-).split()
+    *("the", "model", "answers", "with", "care", "and", "cites", "the", "source", "when", "asked", "for", "evidence"),
+    *("but", "sometimes", "it", "drifts", "into", "long", "explanations", "that", "repeat", "the", "prompt", "or"),
+)
 BATCH = 10_000  # rows held at a time
 AT = "2026-01-01T00:00:00.000Z"
 
@@ -114,13 +114,13 @@ def _exchanges(cases: int, repeats: int, words: int, chance: random.Random) -> I
 def _exchange(one: int, place: tuple[Any, ...], output: str, chance: random.Random) -> dict[str, tuple[Any, ...]]:
     key, body = f"{chance.getrandbits(256):064x}", '{"model":"m","messages":[]}'
     is_failed = one % 500 == 0
-    cost = chance.random() / 100
+    cost, latency_ms = chance.random() / 100, 100 + 2_900 * chance.random()
     reply = json.dumps({"id": "chatcmpl-0", "choices": [{"message": {"content": output}}]}).encode()
     state, reason = ("failed", "400: refused") if is_failed else ("done", None)
     rows = {
         "requests": (one, key, body, "a prompt of some words"),
         "samples": (one, key, place[-1], one, state, reason, None if is_failed else one),
-        "attempts": (one, one, "error" if is_failed else "ok", f"plab-{one}", AT, 100 + 2_900 * chance.random(), cost, reply),
+        "attempts": (one, one, "error" if is_failed else "ok", f"plab-{one}", AT, latency_ms, cost, reply),
         "attempt_samples": (one,),
         "trials": (one, one - 1, *place),
     }
@@ -132,6 +132,6 @@ def _answer(words: list[str], changed: int, chance: random.Random) -> str:
     answer = list(words)
     for _ in range(changed):
         answer[chance.randrange(len(answer))] = chance.choice(WORDS)
-    if chance.random() < 0.002:  # noqa: PLR2004 - one of 500
+    if chance.random() < 0.002:  # one of 500
         answer[5] = "zebra"
     return " ".join(answer)

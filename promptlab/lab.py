@@ -47,8 +47,12 @@ from promptlab.store import Store, Vacuumed
 from promptlab.templates import PromptTemplate
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     import pandas as pd
     from openai import AsyncOpenAI
+
+    from promptlab.panels.matrix import Matrix, MatrixOptions
 
 _OPEN: weakref.WeakSet[Lab] = weakref.WeakSet()
 
@@ -316,6 +320,14 @@ class Lab:
     def load(self, name: str | int) -> Run:
         """Return a past run by its id, or by its name (the newest of that name)."""
         return Run(self.store, results.find_run(self.store, name).id)
+
+    def compare(self, runs: Iterable[Run | str | int], **layout: Unpack[MatrixOptions]) -> Matrix:
+        """Return the comparison matrix of several runs, their cases aligned by value; see `Run.compare`."""
+        from promptlab.panels.matrix import compare  # noqa: PLC0415 - panels are loaded where one is shown
+
+        listed = [runs] if isinstance(runs, Run | str | int) else runs
+        found = [results.find_run(self.store, run.id if isinstance(run, Run) else run) for run in listed]
+        return compare(self.store, [run.id for run in found], **layout)
 
     def request(self, request_id: int) -> LoggedRequest:
         """Return one logged request with every attempt: exact request, exact response, headers, `.as_curl()`."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Coroutine, Generator, Mapping
+from collections.abc import Coroutine, Generator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from promptlab import _loop, _text, accounts, results
 from promptlab.accounts import Spending
@@ -22,6 +22,8 @@ from promptlab.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from promptlab.panels.matrix import Matrix
 
 POLL_S = 0.1  # how often a waiting cell looks: a tenth of a second is at once for a person
 
@@ -96,6 +98,82 @@ class Run:
     def cost_usd(self) -> float | None:
         """What this run spent, in USD; None when no price is known. `usage` counts what is left out of it."""
         return self.usage.cost_usd
+
+    def compare(
+        self,
+        rows: str | Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
+        *,
+        repeats: Literal["fold", "columns"] | None = None,
+        baseline: Mapping[str, Any] | Sequence[Any] | None = None,
+        filters: Mapping[str, Any] | None = None,
+        search: str | None = None,
+        scorer: str | None = None,
+        sort: str | Mapping[str, Any] | None = None,
+        hidden: Sequence[Any] | None = None,
+        density: Literal["S", "M", "L"] | None = None,
+        view: str | None = None,
+        at: tuple[Any, Any] | None = None,
+        rater: str | None = None,
+    ) -> Matrix:
+        """Return the comparison matrix: outputs side by side, to search, filter, rate and annotate.
+
+        It fills as a run goes on.
+
+        Everything that `frame` has a column for, and that varies, can stand on rows and columns. What stands on neither
+        side is folded into the cells: equal answers are counted, and `,` and `.` step through the others.
+
+        Parameters
+        ----------
+        rows, columns
+            What stands there, one or two things each: `rows="question", columns=["template", "temperature"]`. Without
+            them the cases are compared over the first two settings that vary.
+        repeats
+            `"columns"` gives each repeat a column of its own instead of folding them.
+        baseline
+            What the others are compared with: `{"template": "terse"}` (within each temperature), one column
+            (`("terse", 0.7)`), or the cases' own answer (`{"reference": "capital"}`).
+        filters, search
+            Which rows are left: `{"show": "different"}`, `{"values": {"lang": ["en"]}}`, `{"status": ["failed"]}`,
+            `{"ranges": {"latency_ms": [2000, None]}}`, ...; words as in `lab.search`.
+        scorer
+            Whose scores are shown; the one that scored last by default.
+        sort
+            The order of the rows: `"changed"`, `"regressions"`, `"disagreement"`, `"cost_usd"`, `"latency_ms"`,
+            `"length"`, `"score"`, `"rating"`, `"rank"` of the search, `"label"`, or the `"plan"`.
+        hidden, density
+            Columns not to show, by their values; `"S"`, `"M"` or `"L"` for the height of the rows.
+        view
+            A layout that was saved in the panel, by its name; what else is given goes before it.
+        at
+            The cell to open, (row, column) by their values: what the key `y` copies.
+        rater
+            Whose ratings, notes and pins are written; the login name by default.
+
+        Raises
+        ------
+        ComparisonError
+            Naming what there is in place of a name that is none.
+        """
+        from promptlab.panels.matrix import compare  # noqa: PLC0415 - panels are loaded where one is shown
+
+        return compare(
+            self._store,
+            [self.id],
+            rows=rows,
+            columns=columns,
+            repeats=repeats,
+            baseline=baseline,
+            filters=filters,
+            search=search,
+            scorer=scorer,
+            sort=sort,
+            hidden=hidden,
+            density=density,
+            view=view,
+            at=at,
+            rater=rater,
+        )
 
     def wait(self, *, progress: bool = True) -> Run:
         """Wait until a live run has ended, with a progress bar, and return the run.

@@ -262,7 +262,8 @@ def outputs_with(
     unread = {key: query.patterns for key in outputs if key > indexed_to}
     if query.unindexed:
         unread |= dict.fromkeys(ranks, query.unindexed)
-    until_s, notes, kept = clock() + SCAN_S, [], set(ranks) - set(unread)
+    until_s, kept = clock() + SCAN_S, set(ranks) - set(unread)
+    notes: list[str] = []
     for rows in store.batches(_SOME_TEXTS, (json.dumps(sorted(unread)),)) if unread else ():
         if clock() > until_s and not notes:
             notes.append("time was up before all texts were read through; words are looked up much faster")

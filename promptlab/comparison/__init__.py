@@ -1,12 +1,9 @@
-"""Outputs side by side: any varying thing on the rows and on the columns; no Jupyter, see `panels.matrix` for the panel.
+"""Outputs side by side: any varying thing on rows and columns. No Jupyter here; `panels.matrix` is the panel.
 
-    spec.py      what is asked for: a frozen value, that is JSON
-    axes.py      what varies over some runs, and what does not
-    trials.py    the trials of the runs as columns of numbers, read once and brought up to date
-    table.py     spec and trials -> rows, columns, cells, order
-    measures.py  heads of columns, facets
-    cells.py     what a page shows, read by key;  details.py: all there is to one answer
-    sql.py       the same cells as one SELECT
+`spec` is what is asked for, a frozen value that is JSON. `axes` says what varies over some runs, `trials` holds them as
+columns of numbers. From these a `layout` makes rows, columns and cells, `filters` and `order` which rows are shown and
+how; `table` keeps it all. `cells` and `details` read what a page and a drawer show, `measures` what stands above the
+columns and beside the table, `sql` gives the same cells as one SELECT.
 """
 
 from promptlab.comparison.spec import Spec

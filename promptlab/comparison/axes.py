@@ -1,6 +1,6 @@
 """What varies over some runs, so that it can stand on rows and columns, and what does not.
 
-The names are those of `run.frame()`'s columns, with `run` beside them; values keep the order in which they were planned.
+The names are those of `run.frame()`'s columns, with `run` beside them; values stand in the order of the plan.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Axes:
         return ("case",)
 
     def usual_columns(self, rows: Sequence[str]) -> tuple[str, ...]:
-        """Return what stands on the columns where nothing is asked for: the first two things that vary but the cases."""
+        """Return what stands on the columns where nothing is asked for: the first two settings that vary."""
         settings = [axis.name for axis in self.varying if axis.kind not in {"case", "repeat"} and axis.name not in rows]
         other = next(name for name in ("template", "version") if name not in rows)
         return tuple(settings[:_LEVELS]) or (other,)
@@ -136,12 +136,14 @@ def _axis(name: str, kind: Kind, values: Sequence[Any], codes: Ints) -> Axis:
 
 def _key(value: Any) -> Any:
     """Return what tells values apart: 1 and 1.0 are one, True and 1 are two."""
-    return (type(value), value) if isinstance(value, bool) else compact(value) if isinstance(value, list | dict) else value
+    if isinstance(value, bool):
+        return (bool, value)
+    return compact(value) if isinstance(value, list | dict) else value
 
 
 def _run_names(trials: Trials) -> list[str]:
     names = [run.name for run in trials.runs]
-    return [name if names.count(name) == 1 else f"{name} ({run.id})" for name, run in zip(names, trials.runs, strict=True)]
+    return [run.name if names.count(run.name) == 1 else f"{run.name} ({run.id})" for run in trials.runs]
 
 
 def _case_names(indexes: Sequence[int]) -> list[Any]:

@@ -185,14 +185,12 @@ def _scores(table: Table, outputs: Sequence[int]) -> Mapping[tuple[int, int], di
     if table.scorer is None:
         return {}
     rows = table.store.read(_SCORES, {"scorer": table.scorer, "ids": json.dumps(outputs)})
-    return {
-        (row["output_id"], row["case_id"]): {"value": row["value"], "label": row["label"], "detail": _why(row["detail"])}
-        for row in rows
-    }
+    return {(row["output_id"], row["case_id"]): _score(row) for row in rows}
 
 
-def _why(detail: str | None) -> str | None:
-    return None if detail is None else detail[:CLIP_CHARS]
+def _score(row: Row) -> dict[str, Any]:
+    detail = row["detail"]
+    return {"value": row["value"], "label": row["label"], "detail": None if detail is None else detail[:CLIP_CHARS]}
 
 
 def said_of(said: Judgement, rater: str) -> dict[str, Any]:

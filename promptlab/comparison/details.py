@@ -1,4 +1,4 @@
-"""All there is to know of one answer: the exact request and response, every attempt, its tokens, what was said of it."""
+"""All there is to know of one answer: exact request and response, attempts, tokens, and what was said of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from promptlab import judgements, results
 from promptlab._json import compact
-from promptlab.comparison.cells import Place, draw, head
+from promptlab.comparison.cells import Place, draw, head, reference
 from promptlab.comparison.table import Table
 from promptlab.results import LoggedRequest
 
@@ -22,8 +22,8 @@ _ATTEMPT = (
 )
 
 _TRIAL = """
-select coalesce(attempts.request_id, samples.request_id) as request_id, samples.id as sample_id, outputs.id as output_id,
-  outputs.attempt_id, outputs.logprobs, outputs.refusal, outputs.tool_calls, trials.case_id
+select coalesce(attempts.request_id, samples.request_id) as request_id, samples.id as sample_id,
+  outputs.id as output_id, outputs.attempt_id, outputs.logprobs, outputs.refusal, outputs.tool_calls, trials.case_id
 from trials join samples on samples.id = trials.sample_id
 left join outputs on outputs.id = coalesce(trials.output_id, samples.output_id)
 left join attempts on attempts.id = outputs.attempt_id
@@ -74,14 +74,14 @@ def _baseline(table: Table, row: int, cell: int) -> str | None:
     """Return the whole text that a cell is compared with."""
     layout = table.layout
     if layout.spec.reference is not None:
-        return head(table, row)["reference"]
+        return reference(table, row)
     base = layout.baselines[layout.cell_column[cell]]
     other = None if base is None else layout.cell(row, base)
     if other is None or layout.spec.column_baseline is None:
         return None
     output = int(table.trials.output[layout.variants(other)[0][0]])
     rows = table.store.read(_TEXT, (output,))
-    return rows[0]["text"][:MOST_CHARS] if rows and rows[0]["text"] is not None else None
+    return str(rows[0]["text"])[:MOST_CHARS] if rows and rows[0]["text"] is not None else None
 
 
 def _prompt(logged: LoggedRequest) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from promptlab import _text
 from promptlab._json import compact
 from promptlab.comparison.axes import Axes, Axis
 from promptlab.comparison.spec import MOST_COLUMNS, Spec
@@ -60,12 +59,15 @@ class Layout:
         for name, values in self.spec.filters.values.items():
             included &= self._axes[name].holding(values)
         combined = _combined(self.column_axes)
-        included &= ~np.isin(combined, [_code_of(values, self.column_axes) for values in self.hidden])
+        hidden = [_code_of(values, self.column_axes) for values in self.hidden]
+        included &= ~np.isin(combined, np.array(hidden, np.int64))
         places = np.flatnonzero(included)
         column_codes, columns = np.unique(combined[places], return_inverse=True)
         if len(column_codes) > MOST_COLUMNS:
             on = " and ".join(map(repr, self.spec.levels))
-            msg = f"{on} on the columns makes {len(column_codes):,} of them, {MOST_COLUMNS} are possible; put it on rows"
+            msg = (
+                f"{on} on the columns makes {len(column_codes):,} of them; {MOST_COLUMNS} are possible; put it on rows"
+            )
             raise ComparisonError(msg)
         row_codes, rows = np.unique(_combined(self.row_axes)[places], return_inverse=True)
         self._row_codes = _divided(row_codes, self.row_axes)
@@ -80,13 +82,13 @@ class Layout:
 
     @cached_property
     def hidden(self) -> list[tuple[Any, ...]]:
-        """The columns that are hidden: those asked for that are there; one that others are compared with is not hidden."""
+        """The columns that are hidden, of those there are; one that others are compared with never is."""
         baseline = self.spec.column_baseline or {}
         found = []
         for values in self.spec.hidden:
             named = dict(zip(self.spec.levels, values, strict=False))
             is_baseline = bool(baseline) and all(named.get(name) == value for name, value in baseline.items())
-            if len(values) == len(self.column_axes) and not is_baseline and _code_of(values, self.column_axes) is not None:
+            if not is_baseline and _code_of(values, self.column_axes) is not None:
                 found.append(values)
         return found
 
@@ -132,7 +134,7 @@ class Layout:
 
     def row_of_labels(self, labels: Sequence[Any]) -> int | None:
         """Return the row of these values."""
-        code = _code_of(labels, self.row_axes) if len(labels) == len(self.row_axes) else None
+        code = _code_of(labels, self.row_axes)
         if code is None:
             return None
         found = np.flatnonzero(_joined(self._row_codes, self.row_axes) == code)
@@ -179,7 +181,8 @@ class Layout:
     @property
     def kept_members(self) -> Mask:
         """Which members stand in rows that are left."""
-        return self.index_of[self.member_row] != NOWHERE
+        kept: Mask = self.index_of[self.member_row] != NOWHERE
+        return kept
 
     def variants(self, cell: int) -> list[Ints]:
         """Return a cell's trials by what they answered, the most frequent answer first, then those without one."""
@@ -220,7 +223,7 @@ class Layout:
         return [shown(case.get(column)) for case in cases]
 
     def base_cells(self) -> Ints:
-        """Return the cell that each cell is compared with, `NOWHERE` for none; the first answered one without a baseline."""
+        """Return the cell that each is compared with or `NOWHERE`; without a baseline, the row's first answer."""
         if self.spec.column_baseline is not None:
             bases = np.array([NOWHERE if base is None else base for base in self.baselines], np.int64)[self.cell_column]
             wanted = np.where(bases == NOWHERE, NOWHERE, self.cell_row * len(self.columns) + bases)
@@ -261,6 +264,8 @@ def _divided(codes: Ints, axes: Sequence[Axis]) -> Ints:
 
 def _code_of(values: Sequence[Any], axes: Sequence[Axis]) -> int | None:
     """Return the combined code of some values, None where one of them is none of its axis."""
+    if len(values) != len(axes):
+        return None
     code = 0
     for value, axis in zip(values, axes, strict=True):
         place = axis.place(value)

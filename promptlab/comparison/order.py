@@ -138,7 +138,9 @@ def _distances(table: Table) -> Floats:
     texts, pairs = _clipped(table, here), []
     references = layout.references
     bases = layout.base_cells()
-    for cell, (output, base, row) in enumerate(zip(here.tolist(), bases.tolist(), layout.cell_row.tolist(), strict=True)):
+    for cell, (output, base, row) in enumerate(
+        zip(here.tolist(), bases.tolist(), layout.cell_row.tolist(), strict=True)
+    ):
         other = texts.get(int(here[base]) if base >= 0 else NO_OUTPUT) if references is None else references[row]
         if output != NO_OUTPUT and other is not None:
             pairs.append((cell, texts[output], other[:_COMPARED_CHARS]))

@@ -19,8 +19,17 @@ if TYPE_CHECKING:
 
 Show = Literal["all", "different", "same", "failed", "rated", "unrated", "pinned"]
 SortBy = Literal[
-    *("plan", "label", "changed", "regressions", "disagreement", "score"),
-    *("cost_usd", "latency_ms", "length", "rating", "rank"),
+    "plan",
+    "label",
+    "changed",
+    "regressions",
+    "disagreement",
+    "score",
+    "cost_usd",
+    "latency_ms",
+    "length",
+    "rating",
+    "rank",
 ]
 Status = Literal["ok", "failed", "stopped", "running", "todo"]
 
@@ -35,7 +44,7 @@ _ASCENDING = ("plan", "label", "regressions", "rank")  # in their natural order;
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which rows are left: those in which one trial meets everything but `values`, which takes trials out altogether."""
+    """Which rows are left: those in which one trial meets all of this; `values` takes trials out altogether."""
 
     show: Show = "all"
     values: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -124,7 +133,7 @@ class Spec:
         return ", ".join(f"{name}={value!r}" for name, value in mine.items() if value != usual[name])
 
     def fitted(self, axes: Axes, scorers: Sequence[str]) -> Spec:
-        """Return the spec with its defaults filled in from what varies; raise `ComparisonError` for a name that is none.
+        """Return the spec with its defaults filled in from what varies; a name that is none is an error.
 
         Columns and values that are not there any more (hidden ones, the column of a sort) are let go without a word,
         since a saved view is used with other runs.
@@ -223,7 +232,9 @@ def _filters(value: Any, name: str, problems: list[str]) -> Filters:
         problems += exc.problems
         given = {}
     usual = _shallow(Filters())
-    return Filters(**{key: read(given.get(key, usual[key]), f"{name}[{key!r}]", problems) for key, read in _FILTERS.items()})
+    return Filters(
+        **{key: read(given.get(key, usual[key]), f"{name}[{key!r}]", problems) for key, read in _FILTERS.items()}
+    )
 
 
 def _values(value: Any, name: str, problems: list[str]) -> Any:

@@ -4,6 +4,8 @@ Every predicate is the spec's own, so the query can be read, changed, and run on
 had to read texts through, which SQL cannot do alike, the outputs it found are listed.
 """
 
+# ruff: noqa: S608 - every name and value goes through _name and _literal
+
 from __future__ import annotations
 
 import json
@@ -36,7 +38,9 @@ def select(table: Table) -> str:
     narrow = [f"run_id in ({runs})", *_narrow(table)]
     facts = [fact for fact in _FACTS if fact not in {name for name, _ in named}]
     inner = ", ".join([*columns, 'case_index as "case"', '"case" as case_values', *facts])
-    query = f"with cells as (\n  select {inner}\n  from trials_view where {' and '.join(narrow)}\n)\nselect * from cells"  # noqa: S608 - every name and value is quoted
+    query = (
+        f"with cells as (\n  select {inner}\n  from trials_view where {' and '.join(narrow)}\n)\nselect * from cells"
+    )
     rows = [*_rows(table)]
     where = f"\nwhere {' and '.join(rows)}" if rows else ""
     return f"{query}{where}\norder by run_id, position"
@@ -66,7 +70,7 @@ def _narrow(table: Table) -> Iterator[str]:
 
 def _rows(table: Table) -> Iterator[str]:
     """Yield what takes rows out."""
-    key = _key(table, table.layout.row_axes)
+    key = _key(table.layout.row_axes)
     if conditions := [*_conditions(table)]:
         yield f"{key} in (select {key} from cells where {' and '.join(conditions)})"
     show = table.spec.filters.show
@@ -80,7 +84,7 @@ def _rows(table: Table) -> Iterator[str]:
     elif show == "rated":
         yield f"{key} in (select {key} from cells where {_rating(table)} is not null)"
     elif show == "unrated":
-        by = f"{key}, {_key(table, table.layout.column_axes)}"
+        by = f"{key}, {_key(table.layout.column_axes)}"
         none = f"count({_rating(table)}) = 0 and sum({state}) > 0"
         yield f"{key} in (select {key} from cells group by {by} having {none})"
 
@@ -91,14 +95,15 @@ def _differing(table: Table, key: str, show: str) -> Iterator[str]:
     if reference is not None:
         of_case = _of_case(table, reference)
         known = f"state = 'done' and {of_case} is not null"
-        groups = f"select {key} as row, output is not {of_case} as is_different from cells where {known}"  # noqa: S608 - quoted
-        yield f"{key} in (select row from ({groups}) group by row having max(is_different) = {int(show == 'different')})"
+        groups = f"select {key} as row, output is not {of_case} as is_different from cells where {known}"
+        is_different = int(show == "different")
+        yield f"{key} in (select row from ({groups}) group by row having max(is_different) = {is_different})"
         return
     baseline = table.spec.column_baseline
     others = [axis for axis in table.layout.column_axes if baseline is not None and axis.name not in baseline]
-    by = ", ".join([key, *([_key(table, others)] if others else [])])
+    by = ", ".join([key, *([_key(others)] if others else [])])
     counted = "count(distinct quote(output)) as answers, count(*) as number"
-    groups = f"select {key} as row, {counted} from cells where state = 'done' group by {by}"  # noqa: S608 - quoted
+    groups = f"select {key} as row, {counted} from cells where state = 'done' group by {by}"
     different = f"select row from ({groups}) where answers > 1"
     if show == "different":
         yield f"{key} in ({different})"
@@ -165,10 +170,10 @@ def _value(document: str, key: str) -> str:
     """Return one value of a JSON object; a name with quotes in it is none that `->>` could find."""
     if _PLAIN.fullmatch(key):
         return f"{document} ->> {_literal(key)}"
-    return f"(select value from json_each({document}) where key = {_literal(key)})"  # noqa: S608 - quoted
+    return f"(select value from json_each({document}) where key = {_literal(key)})"
 
 
-def _key(table: Table, axes: Sequence[Axis]) -> str:
+def _key(axes: Sequence[Axis]) -> str:
     """Return what tells rows, or columns, apart; a case by its values, since its place differs between runs."""
     return f"json_array({', '.join('case_values' if axis.name == 'case' else _name(axis.name) for axis in axes)})"
 

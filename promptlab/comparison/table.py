@@ -54,13 +54,14 @@ class Table:
 
     def lay_out(self, spec: Spec) -> None:
         """Take another spec; one that cannot be raises `ComparisonError` and changes nothing."""
-        before = self.__dict__.get("layout")
+        before = getattr(self, "layout", None)
         self.layout = Layout(self.trials, self.axes, spec.fitted(self.axes, self.trials.scorers if spec.scorer else ()))
         try:
             self._search()
             self.layout.order = order.ordered(self, filters.rows_left(self))
         except BaseException:
-            self.layout = before
+            if before is not None:
+                self.layout = before
             raise
         self.version += 1
 

@@ -198,7 +198,7 @@ class _Columns:
         columns: list[list[Any]] = [[] for _ in range(10)]
         for rows in store.batches(_ALL, (run_id,)):
             for column, values in zip(columns, zip(*rows, strict=True), strict=True):
-                column += values
+                column.extend(values)
         keys, templates, cases, indexes, self.params, repeats, states, outputs, costs, latencies = columns
         columns_of_numbers = {
             "id": keys,
@@ -210,7 +210,9 @@ class _Columns:
             "output": outputs,
         }
         self.numbers = {name: np.array(column, np.int64) for name, column in columns_of_numbers.items()}
-        self.floats = {name: _known(np.array(column, float)) for name, column in (("cost_usd", costs), ("latency_ms", latencies))}
+        self.floats = {
+            name: _known(np.array(column, float)) for name, column in (("cost_usd", costs), ("latency_ms", latencies))
+        }
 
 
 class _Endings:

@@ -94,10 +94,11 @@ def _marked(before: str, after: str) -> str:
 
     old, new = _WORDS.findall(before), _WORDS.findall(after)
     parts = []
-    for kind, start, end, to_start, to_end in Indel.opcodes(old, new):
-        tag, words = ("del", old[start:end]) if kind == "delete" else ("ins", new[to_start:to_end])
-        text = _text.escaped("".join(words))
-        parts.append(text if kind == "equal" else f"<{tag}>{text}</{tag}>")
+    for code in Indel.opcodes(old, new):
+        is_gone = code.tag == "delete"
+        words = old[code.src_start : code.src_end] if is_gone else new[code.dest_start : code.dest_end]
+        text, tag = _text.escaped("".join(words)), "del" if is_gone else "ins"
+        parts.append(text if code.tag == "equal" else f"<{tag}>{text}</{tag}>")
     return "".join(parts)
 
 
@@ -108,7 +109,11 @@ def _facts(cell: dict[str, Any]) -> str:
     facts += [flag for flag in cell["flags"] if flag != cell["finish_reason"]]
     if cell["score"] is not None and cell["score"]["value"] is not None:
         facts.append(f"score {cell['score']['value']:g}")
-    facts += [] if cell["rating"] is None else [f"rated {cell['rating']:+g}" if cell["scale"] == "thumbs" else f"{cell['rating']:g} stars"]
+    facts += (
+        []
+        if cell["rating"] is None
+        else [f"rated {cell['rating']:+g}" if cell["scale"] == "thumbs" else f"{cell['rating']:g} stars"]
+    )
     facts += ["pinned"] if cell["pinned"] else []
     facts += [f"note: {_text.clipped(cell['note'], LABEL_CHARS)}"] if cell["note"] else []
     return f"<br><small>{_text.escaped(' · '.join(facts))}</small>" if facts else ""
