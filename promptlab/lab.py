@@ -245,6 +245,8 @@ class Lab:
         on_error
             `continue`: a failed trial is a row with its error. `stop`: the first one ends the run and raises
             `RunError`.
+        progress
+            Show how far it is: in Jupyter the run's monitor, elsewhere a bar; a run that sends nothing shows neither.
         """
         return self.start(
             templates,
@@ -259,6 +261,7 @@ class Lab:
             share_prompt=share_prompt,
             retry_failed=retry_failed,
             on_error=on_error,
+            progress=False,  # who waits shows it
         ).wait(progress=progress)
 
     def start(
@@ -276,10 +279,11 @@ class Lab:
         share_prompt: bool = False,
         retry_failed: bool = False,
         on_error: OnError = "continue",
+        progress: bool = True,
     ) -> Run:
         """Start a run in the background and return it at once: `run.wait()`, `run.stop()`, `await run`; see `run`.
 
-        Closing the lab stops it.
+        In Jupyter its monitor is shown, unless `progress` is false. Closing the lab stops it.
         """
         plan = self._planned(templates, grid, cases=cases, repeats=repeats, generation=generation)
         options = Options(
@@ -291,7 +295,10 @@ class Lab:
             retry_failed=retry_failed,
             on_error=on_error,
         )
-        return self._launcher.start(plan, options)
+        run = self._launcher.start(plan, options)
+        if progress:
+            run.show()
+        return run
 
     def ask(self, template: PromptTemplate, case: Case | None = None, *, generation: int = 0, **params: Any) -> Answer:
         """Return one logged answer, for the first minute with a prompt; asking the same again costs nothing.

@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Coroutine, Generator, Mapping, Sequence
+import time
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from promptlab import _loop, _text, accounts, results
 from promptlab.accounts import Spending
 from promptlab.errors import BackendError, RunError
 from promptlab.jobs import Progress
+from promptlab.panels._panel import is_in_kernel
 from promptlab.runner import Runner
 from promptlab.store import Store
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from promptlab.panels.matrix import Matrix
+    from promptlab.panels.monitor import Monitor
 
 POLL_S = 0.1  # how often a waiting cell looks: a tenth of a second is at once for a person
 
@@ -38,6 +42,8 @@ class Run:
         self._store = store
         self._row = results.run_row(store, run_id)
         self._live: LiveRun | None = None
+        self._again: Callable[[], Run] | None = None  # starts its plan again, and asks for what failed as well
+        self._monitor: Monitor | None = None
         self._is_as_it_was = is_as_it_was
 
     @property
@@ -52,9 +58,10 @@ class Run:
 
     @property
     def status(self) -> str:
-        """`planned`, `running`, `done` (every trial has an end), `stopped` (some were not asked) or `failed`."""
+        """`planned`, `running`, `paused`, `done` (all have an end), `stopped` (not all were asked) or `failed`."""
         self._refresh()
-        return self._row.status
+        is_paused = self._live is not None and self._live.runner.progress.is_paused
+        return "paused" if is_paused and self._row.status == "running" else self._row.status
 
     @property
     def reason(self) -> str | None:
@@ -182,9 +189,36 @@ class Run:
         awaited and logged, then KeyboardInterrupt is raised. A second one drops what is in flight.
         """
         if self._live is not None:
-            self._live.wait(show=progress)
+            self._live.wait(partial(self._shown, self._live) if progress else None)
             self._refresh()
         return self
+
+    def monitor(self) -> Monitor:
+        """Return a panel that shows how the run stands: live where it is executed, in this kernel or another.
+
+        Progress, pace, money, errors by type, a square a trial, the newest output; a run of this kernel can be paused,
+        stopped and asked again there.
+        """
+        from promptlab.panels.monitor import Monitor  # noqa: PLC0415 - loads pydantic, so only where it is used
+
+        if self._monitor is None:
+            self._monitor = Monitor(self._store, self.id, self._live, retry=self._again and self._retried)
+        return self._monitor
+
+    def show(self) -> None:
+        """Show the monitor of a live run, in Jupyter; elsewhere nothing happens."""
+        if self._live is not None and is_in_kernel():
+            self.monitor().show()
+
+    def pause(self) -> None:
+        """Pause a live run: nothing new is sent until `resume`, what is in flight is awaited. Returns at once."""
+        if self._live is not None:
+            self._live.pause()
+
+    def resume(self) -> None:
+        """Go on with a run that was paused."""
+        if self._live is not None:
+            self._live.resume()
 
     def stop(self) -> None:
         """Stop a live run: nothing new is sent, what is in flight is awaited. Returns at once."""
@@ -196,9 +230,33 @@ class Run:
 
     async def _awaited(self) -> Run:
         if self._live is not None:
-            await self._live.awaited()
+            try:
+                await self._live.awaited()
+            finally:
+                self.leave()
             self._refresh()
         return self
+
+    def leave(self) -> None:
+        """Have the monitor take in the end; it reads nothing more then."""
+        if self._monitor is not None:
+            self._monitor.finish()
+
+    def _shown(self, live: LiveRun) -> _Bar | _Shown:
+        """Return what shows the progress of a live run here: in Jupyter its monitor, elsewhere a bar."""
+        if not is_in_kernel():
+            return _Bar(live.runner)
+        if self._monitor is None or not live.is_ended:  # a cell that waits for what has ended has nothing to show
+            self.show()
+        return _Shown(self.monitor())
+
+    def _retried(self) -> LiveRun | None:
+        """Start the plan again, and ask for what failed as well; the run is live again then."""
+        if self._again is None:
+            return None
+        again = self._again()
+        self._live, again._monitor = again._live, self._monitor  # noqa: SLF001 - another of this class
+        return self._live
 
     def __len__(self) -> int:
         return sum(self._counts().values())
@@ -228,9 +286,10 @@ class Run:
         if status != "done":
             facts.append(("status", f"{status}: {_text.clipped(self.reason, 200)}" if self.reason else status))
         facts.append(("spent", f"nothing sent now; before: {_spent(spent)}" if self._is_as_it_was else _spent(spent)))
-        if spent.attempts and status != "running" and (estimate := self._row.plan.get("estimate")):
+        is_going = status in {"running", "paused"}
+        if spent.attempts and not is_going and (estimate := self._row.plan.get("estimate")):
             facts.append(("beforehand", _estimated(estimate)))
-        if spent.unknown and status != "running":  # what is in flight has no known end yet
+        if spent.unknown and not is_going:  # what is in flight has no known end yet
             facts.append(("unknown", _unknown(spent)))
         return facts
 
@@ -278,11 +337,25 @@ def _text_or_none(cell: Any) -> str | None:
     return cell if isinstance(cell, str) else None
 
 
+class Display(Protocol):
+    """What shows the progress of a run to who waits for it."""
+
+    def show(self) -> None:
+        """Show how the run stands now."""
+
+    def say(self, text: str) -> None:
+        """Show a sentence besides."""
+
+    def close(self) -> None:
+        """Show the end."""
+
+
 class LiveRun:
     """A run being executed: its workers on the background loop, and the ways to wait for them."""
 
     def __init__(self, runner: Runner, future: Future[None]) -> None:
         self.runner = runner
+        self.began_s = time.monotonic()
         self._future = future
         self._gate = threading.Lock()  # not the future's own, which an interrupt could leave taken: see writer.Pending
         self._gate.acquire()
@@ -293,6 +366,14 @@ class LiveRun:
         """Whether the workers are gone and the log is closed."""
         return self._future.done()
 
+    def pause(self) -> None:
+        """Send nothing new until `resume`."""
+        _loop.running_loop().call_soon_threadsafe(self.runner.pause)
+
+    def resume(self) -> None:
+        """Go on sending."""
+        _loop.running_loop().call_soon_threadsafe(self.runner.resume)
+
     def stop(self) -> None:
         """Send nothing new."""
         _loop.running_loop().call_soon_threadsafe(self.runner.stop)
@@ -301,11 +382,11 @@ class LiveRun:
         """Drop what is in flight as well."""
         _loop.running_loop().call_soon_threadsafe(self.runner.abort)
 
-    def wait(self, *, show: bool) -> None:
-        """Block in short polls until the run has ended."""
+    def wait(self, shown: Callable[[], Display] | None = None) -> None:
+        """Block in short polls until the run has ended; `shown` makes what shows the progress."""
         bar = None
         try:
-            bar = _Bar(self.runner) if show else None
+            bar = shown() if shown else None  # here, since an interrupt may come meanwhile
             self._poll(bar)
         except KeyboardInterrupt:
             self._wind_down(bar)
@@ -340,14 +421,14 @@ class LiveRun:
         while not self._future.done():  # noqa: ASYNC110 - a heartbeat: only a running loop hears of an interrupt
             await asyncio.sleep(POLL_S)
 
-    def _poll(self, bar: _Bar | None) -> None:
+    def _poll(self, bar: Display | None) -> None:
         while not self._future.done():
             if bar:
                 bar.show()
             if self._gate.acquire(timeout=POLL_S):  # at once when it has ended
                 self._gate.release()
 
-    def _wind_down(self, bar: _Bar | None) -> None:
+    def _wind_down(self, bar: Display | None) -> None:
         try:
             self.stop()
             in_flight = self.runner.progress.in_flight
@@ -363,6 +444,23 @@ class LiveRun:
         if self.runner.failure:
             msg = f"the run was stopped at its first failed trial: {self.runner.failure}"
             raise RunError(msg)
+
+
+class _Shown:
+    """A monitor on display: it follows the run by itself, and says what there is to say."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+
+    def show(self) -> None:
+        """Do nothing."""
+
+    def say(self, text: str) -> None:
+        """Do nothing: the monitor shows that the run is being stopped, and what is in flight."""
+
+    def close(self) -> None:
+        """Leave the end in the output."""
+        self._monitor.finish()
 
 
 _LOG_EVERY_S = 10.0  # a bar in a log file is a line each time it is drawn
@@ -395,6 +493,7 @@ class _Bar:
     def show(self) -> None:
         progress = self._runner.progress
         notes = [
+            "paused" if progress.is_paused else "",
             f"{progress.failed} failed" if progress.failed else "",
             f"{progress.unknown} unknown" if progress.unknown else "",
             _text.usd(progress.cost_usd) if progress.cost_usd else "",
@@ -417,9 +516,13 @@ class _Bar:
         self._bar.close()
 
 
-def began(run: Run, runner: Runner, work: Coroutine[Any, Any, None]) -> LiveRun:
-    """Start the work on the background loop; the run is live from now on."""
-    run._live = LiveRun(runner, _loop.submit(work))  # noqa: SLF001 - this module's own
+def began(run: Run, runner: Runner, work: Coroutine[Any, Any, None], *, again: Callable[[], Run]) -> LiveRun:
+    """Start the work on the background loop; the run is live from now on.
+
+    `again` starts its plan once more, when the run has ended, and asks for what failed as well.
+    """
+    run._again = again  # noqa: SLF001 - this module's own
+    run._live = LiveRun(runner, _loop.submit(work))  # noqa: SLF001 - see above
     return run._live  # noqa: SLF001 - see above
 
 

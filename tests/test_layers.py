@@ -28,7 +28,7 @@ LINES = (
     ("migrations", "writer", "store", "ledger"),
     ("jobs", "accounts", "unwritten", "checks", "forgetting", "merging", "judgements"),
     ("runner", "results", "search"),
-    ("estimates", "exports", "scoring", "plots", "comparison"),
+    ("estimates", "exports", "scoring", "plots", "comparison", "layouts", "monitoring"),
     ("panels",),
     ("run",),
     ("launch",),
@@ -41,6 +41,7 @@ LINE_OF = {room: number for number, line in enumerate(LINES) for room in line}
 SAME_LINE = {
     ("store", "migrations"): "opening a file brings its schema up to date",
     ("store", "writer"): "the store starts the thread that writes its file",
+    ("monitoring", "layouts"): "a watch draws its map on a layout",
     ("cli", "demo"): "the command line starts the demo",
     ("cli", "doctor"): "the command line prints the doctor's checks",
 }

@@ -121,10 +121,18 @@ def test_operations_take_turns(counter):
 
 def test_following_keeps_the_pace_and_ends_with_all_of_it_twice(counter):
     """Updates come ten a second at most; at the end the whole state is sent, and once more in case it is lost."""
-    waits, ends = [], iter([False, False, True])
+    waits, ends = [], iter([False, False, True, True])
     counter._follow(lambda: next(ends), waits.append)
     assert waits == [PACE_S, PACE_S, PACE_S, 10 * PACE_S]
     assert counter.told == [{"value": 1, "whole": False}, {"value": 3, "whole": True}, {"value": 4, "whole": True}]
+
+
+def test_what_begins_again_is_followed_on(counter):
+    """Between the end and its second telling something may have been started again: it is told to its end as well."""
+    waits, ends = [], iter([True, False, False, True, True])
+    counter._follow(lambda: next(ends), waits.append)
+    assert waits == [PACE_S, 10 * PACE_S, PACE_S, PACE_S, 10 * PACE_S]
+    assert [told["whole"] for told in counter.told] == [True, False, True, True]
 
 
 def test_an_update_that_fails_is_told(counter):

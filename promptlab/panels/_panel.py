@@ -113,19 +113,23 @@ class Panel:
 
     def follow(self, is_ended: Callable[[], bool]) -> None:
         """Send updates until something has ended, at most ten a second, and then the whole last state."""
-        if self._follower is None or not self._follower.is_alive():
-            self._follower = threading.Thread(target=self._follow, args=(is_ended,), daemon=True)
-            self._follower.start()
+        with self._lock:
+            if self._follower is None:
+                self._follower = threading.Thread(target=self._follow, args=(is_ended,), daemon=True)
+                self._follower.start()
 
     def _follow(self, is_ended: Callable[[], bool], wait: Callable[[float], object] | None = None) -> None:
-        pause = wait or threading.Event().wait
-        is_last = False
+        pause, is_last = wait or threading.Event().wait, False
         while not is_last:
-            pause(PACE_S)
-            is_last = is_ended()
-            self._tell_update(whole=is_last)
-        pause(10 * PACE_S)  # a burst elsewhere can swallow messages, and the last one is what stays on the screen
-        self._tell_update(whole=True)
+            while not is_last:
+                pause(PACE_S)
+                is_last = is_ended()
+                self._tell_update(whole=is_last)
+            pause(10 * PACE_S)  # a burst elsewhere can swallow messages, and the last one is what stays on the screen
+            self._tell_update(whole=True)
+            with self._lock:  # whoever begins something again meanwhile is followed, or finds no follower
+                is_last = is_ended()
+                self._follower = None if is_last else self._follower
 
     def _tell_update(self, *, whole: bool) -> None:
         try:

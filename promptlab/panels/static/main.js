@@ -3,11 +3,13 @@
 import { h } from "./dom.js";
 import { guardKeys } from "./keys.js";
 import { matrix } from "./matrix.js";
+import { monitor } from "./monitor.js";
 import { connect, KernelError, Unreachable } from "./rpc.js";
 
 // view -> what draws it, and its name for screen readers
 const VIEWS = {
   matrix: [matrix, "Comparison of outputs"],
+  monitor: [monitor, "Run monitor"],
 };
 const BUSY_MS = 600, HELLO_MS = 4_000;
 const GONE = "kernel not reachable: showing what was loaded; run the cell again to go on";
