@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -32,6 +33,7 @@ from promptlab.errors import RatingError
 from promptlab.pairings import Draw, Pairing, Tied, Variant
 from promptlab.results import RunRow
 from promptlab.store import Store
+from promptlab.templates import PromptTemplate, TemplateWarning
 from promptlab.verdicts import Choice, Verdict, Vote
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 #: The rater of pairs that are tied without asking.
 IDENTICAL = "identical"
+FINISHED = "this session is finished and its variants are known; another seed= begins a new one"
 CHOICES: tuple[Choice, ...] = get_args(Choice)
 
 _ASKED_FOR = ("run", "variants", "n", "criterion", "seed", "tied")  # what makes a call the same call
@@ -195,8 +198,7 @@ class Session:
 
         def guarded(connection: sqlite3.Connection) -> Any:
             if connection.execute(_FINISHED, finished).fetchone():
-                msg = "this session is finished and its variants are known; another seed= begins a new one"
-                raise RatingError(msg)
+                raise RatingError(FINISHED)
             return operation(connection)
 
         return self.store.write(guarded).result()
@@ -327,6 +329,23 @@ def opened(
     session, spec = _named_session(asked, draw, {row["output_id"]: row["output"] for row in rows})
     plan = partial(_plan, asked=asked, session=session, spec=spec, draw=draw, at=_stamp(now_s))
     return Session(store, run, *store.write(plan).result())
+
+
+_TEMPLATES = "select name, messages from templates where id in (select template_id from trials where run_id = ?)"
+
+
+def inputs_used(store: Store, run: RunRow) -> list[str]:
+    """Return the columns of the cases that the run's prompts use."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TemplateWarning)  # said when the template was made
+        templates = [_template(name, json.loads(text)) for name, text in store.read(_TEMPLATES, (run.id,))]
+    used = {name for template in templates for name in template.variables}
+    return [column for column, name in results.case_columns(run).items() if name in used]
+
+
+def _template(name: str, messages: list[dict[str, Any]]) -> PromptTemplate:
+    is_text = messages[0]["role"] == "text"
+    return PromptTemplate(name, text=messages[0]["content"]) if is_text else PromptTemplate(name, messages=messages)
 
 
 def _trials(store: Store, run: RunRow) -> list[dict[str, Any]]:

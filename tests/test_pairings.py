@@ -39,7 +39,7 @@ def sides(pairings):
 
 
 def test_two_variants_are_named_by_their_columns():
-    """a and b come back as they were given, in one order of columns and plain types."""
+    """Both come back as they were given, in one order of columns and plain types."""
     a, b = {"template": "terse", "temperature": 0}, {"temperature": 0.7, "template": "guided"}
     found = variants(rows(), COLUMNS, a=a, b=b, by=None)
     assert found == [{"template": "terse", "temperature": 0}, {"template": "guided", "temperature": 0.7}]
@@ -51,7 +51,10 @@ def test_two_variants_are_named_by_their_columns():
     [
         ("template", [{"template": "terse"}, {"template": "guided"}]),
         ("temperature", [{"temperature": 0.0}, {"temperature": 0.7}]),
-        (["template", "temperature"], [{"template": t, "temperature": x} for t in ("terse", "guided") for x in (0, 0.7)]),
+        (
+            ["template", "temperature"],
+            [{"template": t, "temperature": x} for t in ("terse", "guided") for x in (0, 0.7)],
+        ),
     ],
 )
 def test_by_names_every_value_of_its_columns(by, expected):
@@ -62,7 +65,7 @@ def test_by_names_every_value_of_its_columns(by, expected):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        pytest.param({}, r'name two variants, as in judge\(a=', id="nothing"),
+        pytest.param({}, r"name two variants, as in judge\(a=", id="nothing"),
         pytest.param({"a": {"template": "terse"}}, r"name two variants", id="one"),
         pytest.param({"a": {"template": "terse"}, "by": "template"}, r"name two variants", id="both-ways"),
         pytest.param({"a": {"template": "terse"}, "b": {"temperature": 0}}, r"with the same columns", id="columns"),
@@ -104,7 +107,7 @@ def test_a_trial_without_a_text_is_no_answer():
 
 def test_two_answers_of_one_variant_to_one_item_are_refused():
     """Two versions of one template cannot stand for one variant."""
-    trials = rows(cases=1, temperatures=(0.0,)) + [{**rows(cases=1)[0], "version": 2}]
+    trials = [*rows(cases=1, temperatures=(0.0,)), {**rows(cases=1)[0], "version": 2}]
     with pytest.raises(RatingError, match=r"has two answers to one case and repeat; name the version too"):
         answers(trials, COLUMNS, [{"template": "terse"}, {"template": "guided"}])
 
