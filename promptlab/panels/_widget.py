@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 #: In the order they are joined: a module stands after those it imports from.
 MODULES = (
     *("dom", "keys", "rpc", "grid"),
+    *("jsonview", "diff", "markdown", "tokens", "draw"),
+    *("matrixcells", "matrixbar", "drawer", "matrix"),
     "main",
 )
 

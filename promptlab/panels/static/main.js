@@ -2,10 +2,12 @@
 
 import { h } from "./dom.js";
 import { guardKeys } from "./keys.js";
+import { matrix } from "./matrix.js";
 import { connect, KernelError, Unreachable } from "./rpc.js";
 
 // view -> what draws it, and its name for screen readers
 const VIEWS = {
+  matrix: [matrix, "Comparison of outputs"],
 };
 const BUSY_MS = 600, HELLO_MS = 4_000;
 const GONE = "kernel not reachable: showing what was loaded; run the cell again to go on";
