@@ -20,6 +20,7 @@ MODULES = (
     *("dom", "keys", "rpc", "grid"),
     *("jsonview", "diff", "markdown", "tokens", "draw"),
     *("matrixcells", "matrixbar", "drawer", "matrix"),
+    "judge",
     "main",
 )
 
