@@ -232,7 +232,8 @@ class Verdict:
         return f"{_text.count(self.n, 'pair')} on {_text.count(self.cases, 'case')}{f', {of}' if of else ''}{skipped}"
 
     def __repr__(self) -> str:
-        return f"<Verdict: {self._wins()}>\n{_text.text_table(self.facts()[1 if self.criterion else 0 :])}"
+        rest = [(what, said) for what, said in self.facts() if what not in {"criterion", "result"}]
+        return f"<Verdict: {self._wins()}>\n{_text.text_table(rest)}"
 
     def _repr_html_(self) -> str:
         return _text.html_card("Verdict", self.html())
