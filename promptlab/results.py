@@ -235,8 +235,18 @@ def _trial_columns(store: Store, run: RunRow) -> dict[str, list[Any]]:
 def _case_columns(store: Store, case_ids: Iterable[int], run: RunRow) -> dict[str, list[Any]]:
     parsed = {row[0]: _inputs(row[1]) for row in store.read(_CASES, (run.id,))}
     cases = [parsed[key] for key in case_ids]
+    return {column: [case.get(name) for case in cases] for column, name in case_columns(run).items()}
+
+
+def case_columns(run: RunRow) -> dict[str, str]:
+    """Return the columns of a trial frame that hold the cases' values, each with its name in the case."""
     names = column_names(run.plan["columns"], "case", taken={*COLUMNS, *_swept_names(run), *_all_names(run)})
-    return {column: [case.get(name) for case in cases] for name, column in names.items()}
+    return {column: name for name, column in names.items()}
+
+
+def setting_columns(run: RunRow) -> list[str]:
+    """Return the columns of a trial frame that hold its settings: template, version, and what varies."""
+    return ["template", "version", *_swept_names(run)]
 
 
 def _inputs(text: str) -> dict[str, Any]:

@@ -15,10 +15,11 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from promptlab import _loop, _text, accounts, results
+from promptlab import _loop, _text, accounts, judging, results
 from promptlab.accounts import Spending
 from promptlab.errors import BackendError, RunError
 from promptlab.jobs import Progress
+from promptlab.pairings import Tied, Variant
 from promptlab.panels._panel import is_in_kernel
 from promptlab.runner import Runner
 from promptlab.store import Store
@@ -26,6 +27,7 @@ from promptlab.store import Store
 if TYPE_CHECKING:
     import pandas as pd
 
+    from promptlab.panels.judge import Judge
     from promptlab.panels.matrix import Matrix
     from promptlab.panels.monitor import Monitor
 
@@ -95,6 +97,68 @@ class Run:
         frame = self.frame()
         columns = ["position", "template", "case", "repeat", "status", "error", "request_id"]
         return frame.loc[frame["status"] != "ok", columns]
+
+    def judge(
+        self,
+        *,
+        a: Variant | None = None,
+        b: Variant | None = None,
+        by: str | Sequence[str] | None = None,
+        n: int = 100,
+        criterion: str = "Which answer is better?",
+        rater: str = "me",
+        seed: int = 0,
+        show: Sequence[str] | None = None,
+        tied: Tied = "identical",
+        reasons: Sequence[str] = ("facts", "tone", "length"),
+    ) -> Judge:
+        """Open a blind pairwise rating: two answers side by side, without a word of where they came from until the end.
+
+        All pairings are planned and stored before one is shown: drawn by the seed from the items (case, repeat and the
+        other settings) that both sides have answered, each case once before any comes again; of every two pairings each
+        variant is on the left once; a tenth comes back later mirrored, to tell how far you agree with yourself. The
+        same call goes on where the session stopped, also after a restart, and of a finished one shows the result.
+
+        Parameters
+        ----------
+        a, b
+            The two variants, by the same columns of `frame()`: `{"template": "terse"}`. Settings that they do not name
+            are equal on both sides.
+        by
+            Instead of a and b: compare all values of a column, or combinations of several, each against each.
+        n
+            How many pairs at most, mirrored repeats not counted.
+        criterion
+            What to go by; shown above the answers.
+        rater
+            Who judges. Raters share a session's pairings and vote each for themselves.
+        seed
+            Another seed draws another session.
+        show
+            Columns of the cases to show above the answers; left out, those that the prompts use.
+        tied
+            Which answers are a tie without asking: `identical` ones, or those that differ in `whitespace` at most.
+        reasons
+            Words on offer for why.
+
+        Raises
+        ------
+        RatingError
+            When there is nothing to compare; the message says what can be.
+
+        >>> import tempfile
+        >>> from promptlab.testing import sample_lab
+        >>> with tempfile.TemporaryDirectory() as folder, sample_lab(f"{folder}/sample.db") as lab:
+        ...     lab.load("capitals").judge(a={"template": "terse"}, b={"template": "chatty"}, n=4)
+        <Judge me, Which answer is better?, 0 of 4 judged>
+        """
+        from promptlab.panels.judge import Judge  # noqa: PLC0415 - loads pydantic, so only where it is used
+
+        session = judging.opened(
+            self._store, self._row, a=a, b=b, by=by, n=n, criterion=criterion, seed=seed, tied=tied
+        )
+        shown = judging.inputs_used(self._store, self._row) if show is None else show
+        return Judge(session, rater=rater, show=shown, reasons=reasons)
 
     @property
     def usage(self) -> Spending:

@@ -21,6 +21,7 @@ MODULES = (
     *("jsonview", "diff", "markdown", "tokens", "draw"),
     *("matrixcells", "matrixbar", "drawer", "matrix"),
     *("monitor",),
+    "judge",
     "main",
 )
 

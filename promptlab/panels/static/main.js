@@ -1,6 +1,7 @@
 // Where the live panel meets the page: it mounts itself into the snapshot's place, wherever the page shows that.
 
 import { h } from "./dom.js";
+import { judge } from "./judge.js";
 import { guardKeys } from "./keys.js";
 import { matrix } from "./matrix.js";
 import { monitor } from "./monitor.js";
@@ -8,6 +9,7 @@ import { connect, KernelError, Unreachable } from "./rpc.js";
 
 // view -> what draws it, and its name for screen readers
 const VIEWS = {
+  judge: [judge, "Blind rating"],
   matrix: [matrix, "Comparison of outputs"],
   monitor: [monitor, "Run monitor"],
 };
