@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from promptlab import (
     _loop,
     _text,
     checks,
+    endpoints,
     estimates,
     forgetting,
     merging,
@@ -25,12 +25,11 @@ from promptlab import (
     unwritten,
 )
 from promptlab.backends._base import Backend, Secret
-from promptlab.backends.http import HttpBackend
 from promptlab.backends.local import LocalModel
 from promptlab.backends.offline import OfflineBackend
 from promptlab.cases import Case, Cases
 from promptlab.checks import CheckReport
-from promptlab.errors import BackendError, NotFoundError, OfflineError, PlanError, StoreError
+from promptlab.errors import BackendError, NotFoundError, PlanError, StoreError
 from promptlab.forgetting import Forgotten
 from promptlab.grids import ParameterGrid
 from promptlab.jobs import Clock
@@ -112,14 +111,14 @@ class Lab:
     ) -> None:
         key, address = Secret(api_key), Secret(base_url)
         del api_key, base_url  # so that no traceback that prints variables can show them
-        _check_options(backend=backend, limits=limits, prices=prices, policy=policy, clock=clock)
+        endpoints.check_options(backend=backend, limits=limits, prices=prices, policy=policy, clock=clock)
         if backend is not None and (key or address or client is not None):
             msg = "backend= is given beside base_url=, api_key= or client=; give one of them"
             raise BackendError(msg)
         is_named = bool(backend is not None or address or client is not None)
-        asked = _endpoint(address, key, client) if backend is None and (is_named or not offline) else backend
+        asked = endpoints.endpoint(address, key, client) if backend is None and (is_named or not offline) else backend
         self.store = Store(path, create=not offline)
-        self.backend: Backend = _stand_in(self.store, asked) if offline or asked is None else asked
+        self.backend: Backend = endpoints.stand_in(self.store, asked) if offline or asked is None else asked
         self._prices = PriceList(self.backend.info().base_url, dict(prices or {}), is_free=self.backend.is_free)
         self._launcher = Launcher(
             self.store,
@@ -518,20 +517,6 @@ class Lab:
         return f"{trial!r} is not answered; the nearest answered request is {near.request_id}: {why}"
 
 
-def _check_options(*, backend: object, limits: object, prices: object, policy: object, clock: object) -> None:
-    is_backend = backend is None or (not isinstance(backend, type) and hasattr(backend, "send"))
-    is_priced = prices is None or (isinstance(prices, Mapping) and all(isinstance(p, Price) for p in prices.values()))
-    checks = {
-        f"backend={backend!r}: one that answers is needed, e.g. LocalModel()": is_backend,
-        f"limits={limits!r}: write RateLimits(requests_per_minute=...)": isinstance(limits, RateLimits | None),
-        f"prices={prices!r}: prices by model are needed, e.g. {{'my-model': Price(prompt=1, completion=2)}}": is_priced,
-        f"policy={policy!r}: write RetryPolicy(attempts=...)": isinstance(policy, RetryPolicy | None),
-        f"clock={clock!r}: for tests, write ManualClock().clock()": isinstance(clock, Clock | None),
-    }
-    if problems := [problem for problem, is_right in checks.items() if not is_right]:
-        raise PlanError(problems)
-
-
 def _check_types(templates: object, grid: object) -> None:
     found = list(templates) if isinstance(templates, list | tuple) else [templates]
     problems = [
@@ -543,45 +528,3 @@ def _check_types(templates: object, grid: object) -> None:
         problems.append("there is no grid; give ParameterGrid(model=..., temperature=[0, 0.7]), or a mapping")
     if problems:
         raise PlanError(problems)
-
-
-def _endpoint(address: Secret, key: Secret, client: AsyncOpenAI | None) -> HttpBackend:
-    """Return the backend for what was given, completed by the environment."""
-    if client is not None:
-        return HttpBackend(base_url=address, api_key=key, client=client)
-    settings = {name: Secret(value) for name, value in environment().items()}
-    return HttpBackend(
-        base_url=address or settings.get("OPENAI_BASE_URL"), api_key=key or settings.get("OPENAI_API_KEY")
-    )
-
-
-def _stand_in(store: Store, backend: Backend | None) -> OfflineBackend:
-    """Return the backend that stands for the one whose answers the file holds; the file is closed when none can."""
-    if backend is not None:
-        return OfflineBackend(backend.identity)
-    held = results.identities(store)
-    if len(held) != 1:
-        store.close()
-        choice = "; name one with base_url= or backend=: " + ", ".join(held) if held else ": nothing was asked yet"
-        msg = f"offline: {store.path} holds answers of {len(held)} backends{choice}"
-        raise OfflineError(msg)
-    return OfflineBackend(held[0])
-
-
-def environment() -> dict[str, str]:
-    """Return the settings of the endpoint: the environment's, else those of `.env` in this folder."""
-    names = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
-    in_file = _dotenv()
-    return {name: value for name in names if (value := os.environ.get(name, in_file.get(name)))}
-
-
-def _dotenv() -> dict[str, str | None]:
-    """Return what `.env` says. Errors are not chained: their frames hold the file's text."""
-    from dotenv import dotenv_values  # noqa: PLC0415 - only where it is used
-
-    try:
-        return dotenv_values(".env")
-    except (OSError, ValueError) as exc:
-        kind = type(exc).__name__
-    msg = f"{Path('.env').absolute()} cannot be read ({kind}); make it a text file in UTF-8, or remove it"
-    raise BackendError(msg)

@@ -28,7 +28,7 @@ LINES = (
     ("migrations", "writer", "store", "ledger"),
     ("jobs", "accounts", "unwritten", "checks", "forgetting", "merging"),
     ("runner", "results", "search"),
-    ("estimates", "exports", "scoring", "plots"),
+    ("endpoints", "estimates", "exports", "histories", "scoring", "plots", "versions"),
     ("panels",),
     ("run",),
     ("launch",),
