@@ -18,6 +18,7 @@ from promptlab import (
     endpoints,
     estimates,
     forgetting,
+    histories,
     merging,
     plans,
     results,
@@ -32,6 +33,7 @@ from promptlab.checks import CheckReport
 from promptlab.errors import BackendError, NotFoundError, PlanError, StoreError
 from promptlab.forgetting import Forgotten
 from promptlab.grids import ParameterGrid
+from promptlab.histories import Show
 from promptlab.jobs import Clock
 from promptlab.launch import Launcher, OnError, Options, elsewhere
 from promptlab.limits import Allowance, RateLimits
@@ -308,9 +310,15 @@ class Lab:
 
     # What the file holds
 
-    def runs(self) -> pd.DataFrame:
-        """Return every run in the file, one row each, the oldest first."""
-        return results.runs_frame(self.store)
+    def runs(self, *, show: Show = "active") -> pd.DataFrame:
+        """Return the runs in the file, one row each, the oldest first; see `promptlab.histories.COLUMNS`.
+
+        Parameters
+        ----------
+        show
+            `active` runs, those that were `archived`, or `all`.
+        """
+        return histories.runs_frame(self.store, show=show)
 
     def load(self, name: str | int) -> Run:
         """Return a past run by its id, or by its name (the newest of that name)."""

@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Generator, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from promptlab import _loop, _text, accounts, results
+from promptlab import _loop, _text, accounts, histories, results
 from promptlab.accounts import Spending
 from promptlab.errors import BackendError, RunError
 from promptlab.jobs import Progress
@@ -97,6 +97,51 @@ class Run:
         """What this run spent, in USD; None when no price is known. `usage` counts what is left out of it."""
         return self.usage.cost_usd
 
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags given with `tag`, in that order."""
+        self._refresh()
+        return self._row.tags
+
+    @property
+    def note(self) -> str:
+        """A remark kept with the run; assigning another one writes it to the file."""
+        self._refresh()
+        return self._row.note
+
+    @note.setter
+    def note(self, text: str) -> None:
+        histories.set_note(self._store, self.id, text)
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether the run was put aside with `archive`."""
+        self._refresh()
+        return self._row.archived
+
+    def tag(self, *tags: str) -> Run:
+        """Give the run tags, by which `lab.history(tag=...)` finds it, and return it.
+
+        A tag is a short text on one line, without commas; one that the run has already changes nothing.
+        """
+        histories.tag(self._store, [self.id], tags)
+        return self
+
+    def untag(self, *tags: str) -> Run:
+        """Take tags from the run; one that it does not have changes nothing."""
+        histories.tag(self._store, [self.id], (), remove=tags)
+        return self
+
+    def archive(self) -> Run:
+        """Put the run aside: `lab.runs()` and `lab.history()` leave it out unless asked; nothing is deleted."""
+        histories.archive(self._store, [self.id])
+        return self
+
+    def unarchive(self) -> Run:
+        """Bring an archived run back."""
+        histories.archive(self._store, [self.id], to="active")
+        return self
+
     def wait(self, *, progress: bool = True) -> Run:
         """Wait until a live run has ended, with a progress bar, and return the run.
 
@@ -154,7 +199,13 @@ class Run:
             facts.append(("beforehand", _estimated(estimate)))
         if spent.unknown and status != "running":  # what is in flight has no known end yet
             facts.append(("unknown", _unknown(spent)))
-        return facts
+        return [*facts, *self._remarks()]
+
+    def _remarks(self) -> list[tuple[str, str]]:
+        """Return what a person wrote on the run, where there is something."""
+        said = {"tags": ", ".join(self._row.tags), "note": self._row.note}
+        found = [(name, _text.clipped(text, 200)) for name, text in said.items() if text]
+        return [*found, *([("archived", "run.unarchive() brings it back")] if self._row.archived else [])]
 
     def _error_lines(self) -> list[str]:
         errors = results.error_counts(self._store, self.id)
