@@ -1,0 +1,1 @@
+"""The panels a notebook shows: the only room that knows Jupyter."""

@@ -1,0 +1,79 @@
+// Keys of a panel. They never reach the notebook, where a letter inserts, merges or deletes cells.
+
+import { h } from "./dom.js";
+
+// In JupyterLab and Notebook: an element that carries this is left alone by their shortcuts. It stands on the host of
+// the shadow root, since outside it every key seems to come from there.
+export const SUPPRESS = "data-lm-suppress-shortcuts";
+
+// Keep what is typed inside from the notebook, but let "save" through; Escape that nobody took goes back to the cell.
+export function guardKeys(host, shadow, signal) {
+  host.setAttribute(SUPPRESS, "true");
+  shadow.addEventListener("keydown", event => {
+    if (isSave(event)) {
+      host.removeAttribute(SUPPRESS);
+      setTimeout(() => host.setAttribute(SUPPRESS, "true"));
+      return;
+    }
+    event.stopPropagation();
+    if (event.key === "Escape" && !event.defaultPrevented) leave(host);
+  }, { signal });
+  for (const type of ["keyup", "keypress", "copy", "cut", "paste"]) {
+    shadow.addEventListener(type, event => event.stopPropagation(), { signal });
+  }
+}
+
+const isSave = event => (event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "s";
+
+function leave(host) {
+  const cell = host.closest(".jp-Cell");
+  if (cell) cell.focus(); else host.getRootNode().activeElement?.blur();
+}
+
+export const isTyping = event => event.composedPath()[0]?.matches?.("input:not([type=checkbox]), textarea, select") ?? false;
+
+// Bind keys on an element: [["j ArrowDown", "next row", handler], ...]; several keys are divided by blanks, the blank
+// itself is written Space. Keys with Ctrl, Meta or Alt are the browser's, and typed text is the input's.
+// "?" shows the sheet of keys; an entry without a text is not on it.
+export function bindKeys(panel, element, entries) {
+  const handlers = new Map();
+  for (const [names, , handler] of entries) for (const name of names.split(" ")) handlers.set(name, handler);
+  panel.sheets.push(entries);
+  element.addEventListener("keydown", event => {
+    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event) || event.defaultPrevented) return;
+    const name = event.key === " " ? "Space" : event.key;
+    if (name === "?") { event.preventDefault(); showSheet(panel); return; }
+    const handler = handlers.get(name);
+    if (!handler || (isPressable(event) && (name === "Enter" || name === "Space"))) return;
+    event.preventDefault();
+    handler(event);
+  }, { signal: panel.signal });
+}
+
+const isPressable = event => event.composedPath()[0]?.matches?.("button, summary, a, input") ?? false;
+
+const LABELS = { ArrowDown: "↓", ArrowUp: "↑", ArrowLeft: "←", ArrowRight: "→", Escape: "Esc" };
+
+export function showSheet(panel) {
+  const rows = panel.sheets.flat().filter(([, text]) => text).map(([names, text]) => h("tr", {},
+    h("td", {}, names.split(" ").map(name => h("kbd", {}, LABELS[name] ?? name))), h("td", {}, text)));
+  dialog(panel, "Keys", h("table.keys", {}, h("tbody", {}, rows)));
+}
+
+// Show something over the panel until Escape, a click on Close, or `close()`; the focus goes back to where it was.
+export function dialog(panel, title, ...content) {
+  panel.root.querySelector(":scope > .dialog")?.remove();
+  const before = panel.root.getRootNode().activeElement;
+  const close = () => { box.remove(); before?.focus(); };
+  const box = h("div.dialog", { role: "dialog", "aria-label": title, tabIndex: -1 },
+    h("div.dialog-head", {}, h("b", {}, title), h("button", { onclick: close, "aria-label": `Close ${title}` }, "Close")),
+    ...content);
+  box.addEventListener("keydown", event => {
+    if (event.key !== "Escape") return;
+    event.preventDefault();
+    close();
+  });
+  panel.root.append(box);
+  (box.querySelector("input, textarea, select") ?? box).focus();
+  return { element: box, close };
+}
