@@ -83,10 +83,9 @@ COUNTED = ("trials", "ok", "failed", "reused", "attempts", "prompt_tokens", "com
 
 _RUNS = """
 select id, name, status, created_at, plan, counts, tags, note, archived from runs
-where status != 'forgotten' and (:archived is null or archived = :archived) order by id desc
+where status != 'forgotten' order by id desc
 """
 _VERSIONS = "select name, key, version from templates"
-_ARCHIVED = {"active": 0, "archived": 1, "all": None}
 
 
 def past_runs(
@@ -116,17 +115,32 @@ def past_runs(
     SearchError
         Listing every filter that cannot be understood.
     """
-    _check(text=text, tag=tag, model=model, template=template, show=show)
     versions = {(name, key): version for name, key, version in store.read(_VERSIONS)}
-    rows = store.read(_RUNS, {"archived": _ARCHIVED[show]})
+    runs = [_past_run(row, versions) for row in store.read(_RUNS)]
+    return matching(runs, text=text, tag=tag, model=model, template=template, show=show)
+
+
+def matching(
+    runs: Iterable[PastRun],
+    *,
+    text: str = "",
+    tag: str | None = None,
+    model: str | None = None,
+    template: str | None = None,
+    show: Show = "active",
+    also: Collection[int] = (),
+) -> list[PastRun]:
+    """Return those runs that all filters let through; see `past_runs`. `also` are ids for which the text is left out."""
+    _check(text=text, tag=tag, model=model, template=template, show=show)
     words = text.casefold().split()
     return [
         run
-        for run in (_past_run(row, versions) for row in rows)
-        if (tag is None or tag in run.tags)
+        for run in runs
+        if (show == "all" or run.archived == (show == "archived"))
+        and (tag is None or tag in run.tags)
         and (model is None or model in run.models)
         and (template is None or any(template in {name, name.rpartition("@")[0]} for name in run.templates))
-        and _has(run, words)
+        and (run.id in also or _has(run, words))
     ]
 
 

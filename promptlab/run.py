@@ -13,12 +13,15 @@ from collections.abc import Coroutine, Generator, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from promptlab import _loop, _text, accounts, histories, results
+from promptlab import _loop, _text, accounts, histories, reruns, results
 from promptlab.accounts import Spending
+from promptlab.cases import Cases
 from promptlab.errors import BackendError, RunError
+from promptlab.grids import ParameterGrid
 from promptlab.jobs import Progress
 from promptlab.runner import Runner
 from promptlab.store import Store
+from promptlab.templates import PromptTemplate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,6 +62,31 @@ class Run:
         """Why the run stopped, where it did."""
         self._refresh()
         return self._row.reason
+
+    @property
+    def templates(self) -> list[PromptTemplate]:
+        """The templates that were asked, to run them again or to derive others from them."""
+        return reruns.templates_of(self._store, self._row)
+
+    @property
+    def grid(self) -> ParameterGrid:
+        """The settings that were asked."""
+        return reruns.grid_of(self._row)
+
+    @property
+    def cases(self) -> Cases:
+        """The cases that were asked, with every column they had."""
+        return reruns.cases_of(self._store, self._row)
+
+    @property
+    def repeats(self) -> int:
+        """How many independent samples of each request were asked."""
+        return int(self._row.plan["repeats"])
+
+    @property
+    def generation(self) -> int:
+        """Which generation of samples it is; 0 takes what the file holds."""
+        return int(self._row.plan["generation"])
 
     @property
     def progress(self) -> Progress | None:

@@ -199,6 +199,15 @@ def find(store: Store, version: str | PromptTemplate | Version) -> Version:
     return _read(store, matching[-1:])[0]
 
 
+def find_key(store: Store, name: str, key: str) -> Version:
+    """Return the version of a name and the key of its messages."""
+    rows = [row for row in store.read(_ALL) if (row["name"], row["key"]) == (name, key)]
+    if not rows:
+        msg = f"{store.path} does not hold the messages of template {name!r} any more"
+        raise NotFoundError(msg)
+    return _read(store, rows)[0]
+
+
 def _asked(store: Store, version: str | PromptTemplate) -> tuple[str, int | None, str | None]:
     """Return name, number and key of what is asked for; a name may itself hold an @."""
     if isinstance(version, PromptTemplate):
