@@ -10,15 +10,13 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from promptlab import _text, ledger, results, search
+from promptlab import _text, ledger, results
 from promptlab._json import compact, utf8
 from promptlab.errors import NotFoundError, SearchError, StoreError
-from promptlab.search import Hit
 from promptlab.store import Store
 
 if TYPE_CHECKING:
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 Show = Literal["active", "archived", "all"]
 
 LATENCIES = 200  # of the newest attempts of a run, from which its median latency is taken
-MATCHES = 50_000  # (run, match) pairs that a search follows
 MAX_TAG_CHARS = 60
 MAX_NOTE_CHARS = 10_000
 
@@ -130,7 +127,7 @@ def matching(
     show: Show = "active",
     also: Collection[int] = (),
 ) -> list[PastRun]:
-    """Return those runs that all filters let through; see `past_runs`. `also` are ids for which the text is left out."""
+    """Return the runs that all filters let through; see `past_runs`. `also` are ids for which the text is left out."""
     _check(text=text, tag=tag, model=model, template=template, show=show)
     words = text.casefold().split()
     return [
@@ -260,26 +257,33 @@ def _best_score(store: Store, run: PastRun) -> dict[str, Any]:
         return {}
     newest = max(rows, key=lambda row: row["newest"])["config_key"]
     best = max((row for row in rows if row["config_key"] == newest), key=lambda row: row["mean"])
-    words = [f"{best['name']}@{best['version']}", *_setting(best["params"], _varying(_cells(store, run.id)))]
+    words = [f"{best['name']}@{best['version']}", *setting(best["params"], varying(cells_of(store, run.id)))]
     return {"score": best["mean"], "scorer": best["scorer"], "best": ", ".join(words)}
 
 
 _PLAN = "select plan from runs where id = ?"
 
 
-def _cells(store: Store, run_id: int) -> list[Mapping[str, Any]]:
+def cells_of(store: Store, run_id: int) -> list[Mapping[str, Any]]:
+    """Return the settings of a run's plan."""
     return json.loads(store.read(_PLAN, (run_id,))[0][0])["cells"]  # type: ignore[no-any-return]  # JSON of our own
 
 
-def _varying(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+def varying(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the parameters whose values differ between cells."""
     return [name for name, size in _sizes(cells).items() if size > 1]
 
 
-def _setting(params: str, names: Iterable[str]) -> list[str]:
+def setting(params: str, names: Iterable[str]) -> list[str]:
     """Return the values of some parameters, each in words: `temperature 0.7`; a model by its name alone."""
     cell = json.loads(params)
-    shown = {name: _short(cell[name]) for name in names if name in cell}
+    shown = {name: said(cell[name]) for name in names if name in cell}
     return [value if name == "model" else f"{name} {value}" for name, value in shown.items()]
+
+
+def said(value: Any) -> str:
+    """Return a value as a person would write it: text as it is, all else as JSON."""
+    return value if isinstance(value, str) else compact(value)
 
 
 # As a table
@@ -333,183 +337,6 @@ def frame(runs: Sequence[PastRun]) -> pd.DataFrame:
 
 def _cell(value: Any) -> Any:
     return ", ".join(value) if isinstance(value, tuple) else value
-
-
-# Full text, by run
-
-
-@dataclass(frozen=True, slots=True)
-class Matches:
-    """What of a run holds a text: how many outputs and prompts, which, and the newest few as hits with snippets."""
-
-    outputs: tuple[int, ...] = ()
-    requests: tuple[int, ...] = ()
-    hits: tuple[Hit, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class FoundRuns:
-    """The runs that hold a text, by id, the newest first; `notes` say what may be missing."""
-
-    runs: Mapping[int, Matches] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-
-HITS_SHOWN = 3  # of a run, with their snippets
-_RUNS_OF_OUTPUTS = """
-select outputs.id, trials.run_id from json_each(:ids)
-cross join outputs on outputs.id = json_each.value
-cross join samples on samples.id = outputs.sample_id
-cross join trials on trials.sample_id = samples.id
-where coalesce(trials.output_id, samples.output_id) = outputs.id limit :most
-"""
-_RUNS_OF_PROMPTS = """
-select distinct samples.request_id, trials.run_id from json_each(:ids)
-cross join samples on samples.request_id = json_each.value
-cross join trials on trials.sample_id = samples.id limit :most
-"""
-
-
-def search_runs(store: Store, text: str, *, regex: bool = False, limit: int = search.LIMIT) -> FoundRuns:
-    """Return the runs whose prompts or outputs hold a text; see `promptlab.search` for what may be typed.
-
-    An output that several runs share is found in each of them.
-    """
-    found = search.search(store, text, regex=regex, limit=limit)
-    by_output = {hit.output_id: hit for hit in found if hit.matched == "output"}
-    by_request = {hit.request_id: hit for hit in found if hit.matched == "prompt"}
-    outputs = _pairs(store, _RUNS_OF_OUTPUTS, by_output)
-    prompts = _pairs(store, _RUNS_OF_PROMPTS, by_request)
-    runs = {
-        run_id: Matches(
-            outputs=tuple(outputs.get(run_id, ())),
-            requests=tuple(prompts.get(run_id, ())),
-            hits=tuple(
-                [
-                    *(by_output[key] for key in outputs.get(run_id, ())[:HITS_SHOWN]),
-                    *(by_request[key] for key in prompts.get(run_id, ())[:HITS_SHOWN]),
-                ][:HITS_SHOWN]
-            ),
-        )
-        for run_id in sorted({*outputs, *prompts}, reverse=True)
-    }
-    return FoundRuns(runs, found.notes)
-
-
-def _pairs(store: Store, sql: str, ids: Collection[int | None]) -> dict[int, list[int]]:
-    """Return run id -> the outputs, or requests, that it holds of these."""
-    found: dict[int, list[int]] = {}
-    for key, run_id in store.read(sql, {"ids": json.dumps(list(ids)), "most": MATCHES}):
-        found.setdefault(run_id, []).append(key)
-    return found
-
-
-# The requests of a run
-
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """One trial of a run, as a list of its requests shows it; `output` is cut to some hundred characters."""
-
-    trial_id: int
-    position: int
-    template: str
-    setting: str
-    case: str
-    repeat: int
-    status: str
-    error: str | None
-    output: str | None
-    finish_reason: str | None
-    reused: bool
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    cost_usd: float | None
-    latency_ms: float | None
-    output_id: int | None
-    request_id: int
-
-
-_OUTPUT_CHARS = 400
-_CASE_CHARS = 200
-_STATUS = {"done": "ok", "leased": "running"}
-_ONLY = """
-and (coalesce(trials.output_id, samples.output_id) in (select value from json_each(:outputs))
-  or samples.request_id in (select value from json_each(:requests)))
-"""
-_REQUESTS = f"""
-select trials.id, trials.position, templates.name || '@' || templates.version, trials.params, cases.inputs,
-  trials.repeat, samples.state, samples.reason, substr(outputs.text, 1, {_OUTPUT_CHARS}), outputs.finish_reason,
-  trials.reused, outputs.prompt_tokens, outputs.completion_tokens, outputs.cost_usd, attempts.latency_ms, outputs.id,
-  coalesce(attempts.request_id, samples.request_id)
-from trials
-cross join samples on samples.id = trials.sample_id
-join templates on templates.id = trials.template_id
-join cases on cases.id = trials.case_id
-left join outputs on outputs.id = coalesce(trials.output_id, samples.output_id)
-left join attempts on attempts.id = outputs.attempt_id
-where trials.run_id = :run {{only}} order by trials.position limit :n offset :start
-"""  # noqa: S608 - a query of our own
-_NUMBER = """
-select count(*) from trials cross join samples on samples.id = trials.sample_id where trials.run_id = :run {only}
-"""
-
-
-def requests(
-    store: Store, run_id: int, *, start: int = 0, n: int = 100, matches: Matches | None = None
-) -> list[RunRequest]:
-    """Return some trials of a run in plan order, with `matches` only those that hold what was looked for."""
-    said = cache(lambda params: ", ".join(_setting(params, names)))
-    names = _varying(_cells(store, run_id))
-    rows = store.read(_REQUESTS.format(only=_ONLY if matches else ""), _asked(run_id, matches, start=start, n=n))
-    return [_run_request(tuple(row), said) for row in rows]
-
-
-def number_of_requests(store: Store, run_id: int, *, matches: Matches | None = None) -> int:
-    """Return how many trials a run has, with `matches` only those that hold what was looked for."""
-    sql = _NUMBER.format(only=_ONLY if matches else "")
-    return int(store.read(sql, _asked(run_id, matches))[0][0])
-
-
-def _asked(run_id: int, matches: Matches | None, *, start: int = 0, n: int = 0) -> dict[str, Any]:
-    found = matches or Matches()
-    ids = {"outputs": json.dumps(found.outputs), "requests": json.dumps(found.requests)}
-    return {"run": run_id, "start": start, "n": n, **ids}
-
-
-def _run_request(row: tuple[Any, ...], said: Callable[[str], str]) -> RunRequest:
-    trial_id, position, template, params, inputs, repeat, state, reason, text, finish, reused, *rest = row
-    return RunRequest(
-        trial_id=trial_id,
-        position=position,
-        template=template,
-        setting=said(params),
-        case=_case_words(inputs),
-        repeat=repeat,
-        status=_STATUS.get(state, state),
-        error=reason,
-        output=text,
-        finish_reason=finish,
-        reused=bool(reused),
-        **dict(
-            zip(
-                ("prompt_tokens", "completion_tokens", "cost_usd", "latency_ms", "output_id", "request_id"),
-                rest,
-                strict=True,
-            )
-        ),
-    )
-
-
-def _case_words(inputs: str) -> str:
-    case = json.loads(inputs)
-    if len(case) == 1:
-        return _text.clipped(_short(next(iter(case.values()))), _CASE_CHARS)
-    return _text.clipped(", ".join(f"{name} {_short(value)}" for name, value in case.items()), _CASE_CHARS)
-
-
-def _short(value: Any) -> str:
-    return value if isinstance(value, str) else compact(value)
 
 
 # What is written, on request alone

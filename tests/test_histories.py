@@ -2,7 +2,7 @@
 
 import pytest
 
-from promptlab import Lab, NotFoundError, ParameterGrid, PromptTemplate, ReadOnlyError, SearchError, StoreError
+from promptlab import Lab, NotFoundError, ParameterGrid, PromptTemplate, ReadOnlyError, SearchError, StoreError, lookups
 from promptlab import histories as past
 from promptlab.store import Store
 from promptlab.testing import ScriptedBackend, error_reply
@@ -189,21 +189,21 @@ def test_the_best_setting_of_the_newest_scorer_is_shown(three):
 
 def test_a_text_is_found_in_every_run_that_has_it(three):
     """An output that two runs share is found in both, with its snippet; a prompt as well."""
-    found = past.search_runs(three.store, '"answer to q0"')
+    found = lookups.search_runs(three.store, '"answer to q0"')
     assert {key: matches.outputs for key, matches in found.runs.items()} == {
         run_id: tuple(three.load(run_id).frame().query("q == 'q0'").sort_values("output_id")["output_id"][::-1])
         for run_id in (2, 1)
     }
     assert found.runs[2].hits[0].snippet == "answer to q0"
-    prompts = past.search_runs(three.store, "zebra").runs[3]
+    prompts = lookups.search_runs(three.store, "zebra").runs[3]
     assert (len(prompts.outputs), len(prompts.requests)) == (4, 4)
     assert {hit.matched for hit in prompts.hits} == {"output"}
 
 
 def test_nothing_found_is_no_run(three):
     """A word that stands nowhere finds no run; an empty text says so."""
-    assert past.search_runs(three.store, "absent") == past.FoundRuns({}, ())
-    assert past.search_runs(three.store, " ").notes == (
+    assert lookups.search_runs(three.store, "absent") == lookups.FoundRuns({}, ())
+    assert lookups.search_runs(three.store, " ").notes == (
         "nothing to look for; give a word, or lab.sql() lists everything there is",
     )
 
@@ -213,22 +213,22 @@ def test_nothing_found_is_no_run(three):
 
 def test_requests_come_in_pages_in_plan_order(three):
     """Some trials of a run: template, setting, case, status, text, and the request to open."""
-    page = past.requests(three.store, 1, start=1, n=2)
+    page = lookups.requests(three.store, 1, start=1, n=2)
     frame = three.load(1).frame()
     assert [(row.position, row.template, row.setting, row.case, row.status, row.output, row.error) for row in page] == [
         (1, "ask@1", "temperature 0", "q1", "failed", None, frame["error"][1]),
         (2, "ask@1", "temperature 0", "q2", "ok", "answer to q2", None),
     ]
     assert [row.request_id for row in page] == frame["request_id"][1:3].tolist()
-    assert (past.number_of_requests(three.store, 1), past.requests(three.store, 1, start=6)) == (6, [])
+    assert (lookups.number_of_requests(three.store, 1), lookups.requests(three.store, 1, start=6)) == (6, [])
 
 
 def test_requests_can_be_those_that_match(three):
     """With matches only the trials that hold the text are listed and counted."""
-    matches = past.search_runs(three.store, '"answer to q2"').runs[1]
-    rows = past.requests(three.store, 1, matches=matches)
+    matches = lookups.search_runs(three.store, '"answer to q2"').runs[1]
+    rows = lookups.requests(three.store, 1, matches=matches)
     assert [(row.position, row.output) for row in rows] == [(2, "answer to q2"), (5, "answer to q2")]
-    assert past.number_of_requests(three.store, 1, matches=matches) == 2
+    assert lookups.number_of_requests(three.store, 1, matches=matches) == 2
 
 
 # What is written

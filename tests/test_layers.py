@@ -29,7 +29,7 @@ LINES = (
     ("jobs", "accounts", "unwritten", "checks", "forgetting", "merging"),
     ("runner", "results", "search"),
     ("effects", "endpoints", "estimates", "exports", "histories", "scoring", "plots", "versions"),
-    ("promptdiffs", "reruns"),
+    ("lookups", "promptdiffs", "reruns"),
     ("panels",),
     ("run",),
     ("launch",),
