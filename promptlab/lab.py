@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from openai import AsyncOpenAI
 
+    from promptlab.panels.history import History
+
 _OPEN: weakref.WeakSet[Lab] = weakref.WeakSet()
 
 
@@ -319,6 +321,42 @@ class Lab:
             `active` runs, those that were `archived`, or `all`.
         """
         return histories.runs_frame(self.store, show=show)
+
+    def history(
+        self,
+        text: str = "",
+        *,
+        tag: str | None = None,
+        model: str | None = None,
+        template: str | None = None,
+        show: Show = "active",
+    ) -> History:
+        """Return the history browser: past runs, the newest first, found by what was asked, answered and noted.
+
+        In a notebook it is a panel; `?` shows its keys. A run opens into its requests, and a request into its exact
+        exchange. Tags, notes and the archive mark are written to the file at once. Comparing, loading and running
+        again are shown as code to copy: the panel runs nothing. `.frame()` has the runs as a DataFrame, `.selection`
+        the ids of those marked. Without a kernel the newest runs stay readable as a table.
+
+        Parameters
+        ----------
+        text
+            Looked for in the runs' names, notes and tags, and in every prompt and output; see `search`.
+        tag, model
+            Only runs with this tag; only those that asked this model.
+        template
+            Only runs of a template, or of one version of it: `"support"` or `"support@7"`.
+        show
+            `active` runs, those that were `archived`, or `all`.
+
+        Raises
+        ------
+        SearchError
+            Listing every filter that cannot be understood.
+        """
+        from promptlab.panels.history import History, Wanted  # noqa: PLC0415 - loads pydantic
+
+        return History(self.store, Wanted(text=text, tag=tag, model=model, template=template, show=show))
 
     def load(self, name: str | int) -> Run:
         """Return a past run by its id, or by its name (the newest of that name)."""

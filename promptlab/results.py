@@ -494,14 +494,15 @@ class LoggedRequest:
 
     def _repr_html_(self) -> str:
         body = _text.html_messages([("request", _pretty(self.body)), ("response", _pretty(self.response or b""))])
-        rows = _text.html_table([_attempt_facts(attempt) for attempt in self.attempts], head=_ATTEMPT_HEAD)
+        rows = _text.html_table([attempt_facts(attempt) for attempt in self.attempts], head=ATTEMPT_HEAD)
         return _text.html_card(f"Request {self.id} · POST /{self.endpoint}", body + rows, note=self.model)
 
     def _table(self) -> str:
-        return _text.text_table([_attempt_facts(attempt) for attempt in self.attempts], head=_ATTEMPT_HEAD)
+        return _text.text_table([attempt_facts(attempt) for attempt in self.attempts], head=ATTEMPT_HEAD)
 
 
-_ATTEMPT_HEAD = ("attempt", "state", "HTTP", "sent at", "latency", "tokens", "error")
+#: What is shown of an attempt.
+ATTEMPT_HEAD = ("attempt", "state", "HTTP", "sent at", "latency", "tokens", "error")
 
 
 def logged_request(store: Store, request_id: int) -> LoggedRequest:
@@ -514,7 +515,8 @@ def logged_request(store: Store, request_id: int) -> LoggedRequest:
     return LoggedRequest(**dict(rows[0]), attempts=attempts)
 
 
-def _attempt_facts(attempt: Mapping[str, Any]) -> tuple[Any, ...]:
+def attempt_facts(attempt: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return an attempt as a row under `ATTEMPT_HEAD`."""
     latency = "" if attempt["latency_ms"] is None else _text.duration(attempt["latency_ms"] / 1000)
     counts = (attempt["prompt_tokens"], attempt["completion_tokens"])
     tokens = "" if counts == (None, None) else " + ".join("?" if count is None else str(count) for count in counts)

@@ -1,11 +1,13 @@
 // Where the live panel meets the page: it mounts itself into the snapshot's place, wherever the page shows that.
 
 import { h } from "./dom.js";
+import { drawHistory } from "./history.js";
 import { guardKeys } from "./keys.js";
 import { connect, KernelError, Unreachable } from "./rpc.js";
 
 // view -> what draws it, and its name for screen readers
 const VIEWS = {
+  history: [drawHistory, "Past runs"],
 };
 const BUSY_MS = 600, HELLO_MS = 4_000;
 const GONE = "kernel not reachable: showing what was loaded; run the cell again to go on";
