@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from promptlab import _text
 from promptlab._json import canonical, compact
+from promptlab.cases import brief
 from promptlab.errors import NotFoundError
 from promptlab.store import Store
 
@@ -314,18 +315,13 @@ def examples(store: Store, pairs: Sequence[Pair], *, varying: Sequence[str]) -> 
     return tuple(
         Example(
             pair,
-            case=_words(cases[pair.case_id]),
+            case=brief(json.loads(cases[pair.case_id]), _CASE_CHARS),
             setting=_setting(pair, varying),
             before=texts[pair.before_output_id],
             after=texts[pair.after_output_id],
         )
         for pair in pairs
     )
-
-
-def _words(inputs: str) -> str:
-    values = [value if isinstance(value, str) else compact(value) for value in json.loads(inputs).values()]
-    return _text.clipped(" · ".join(values), _CASE_CHARS)
 
 
 def _setting(pair: Pair, names: Sequence[str]) -> str:

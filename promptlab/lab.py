@@ -24,6 +24,7 @@ from promptlab import (
     results,
     search,
     unwritten,
+    versions,
 )
 from promptlab.backends._base import Backend, Secret
 from promptlab.backends.local import LocalModel
@@ -35,10 +36,10 @@ from promptlab.forgetting import Forgotten
 from promptlab.grids import ParameterGrid
 from promptlab.histories import Show
 from promptlab.jobs import Clock
-from promptlab.launch import Launcher, OnError, Options, elsewhere
+from promptlab.launch import Launcher, OnError, Options, explained
 from promptlab.limits import Allowance, RateLimits
 from promptlab.merging import Merged
-from promptlab.plans import Plan, Trial
+from promptlab.plans import Plan
 from promptlab.prices import Price, PriceList
 from promptlab.results import LoggedRequest
 from promptlab.retries import RetryPolicy
@@ -46,12 +47,14 @@ from promptlab.run import Answer, Run
 from promptlab.search import SearchResults, Since, Status
 from promptlab.store import Store, Vacuumed
 from promptlab.templates import PromptTemplate
+from promptlab.versions import Versions
 
 if TYPE_CHECKING:
     import pandas as pd
     from openai import AsyncOpenAI
 
     from promptlab.panels.history import History
+    from promptlab.panels.versions import PromptDiff
 
 _OPEN: weakref.WeakSet[Lab] = weakref.WeakSet()
 
@@ -181,7 +184,7 @@ class Lab:
         PlanError
             Listing every problem: missing variables with the nearest column, equal cases, no model, ...
         """
-        _check_types(templates, grid)
+        plans.check_types(templates, grid)
         plan = plans.validated(
             [templates] if isinstance(templates, PromptTemplate) else list(templates),
             grid if isinstance(grid, ParameterGrid) else ParameterGrid(grid),
@@ -197,7 +200,7 @@ class Lab:
             self.backend,
             prices=self._prices,
             limits=self.limits,
-            explainer=self._explain,
+            explainer=partial(explained, self.store),
         )
 
     # Runs
@@ -357,6 +360,45 @@ class Lab:
         from promptlab.panels.history import History, Wanted  # noqa: PLC0415 - loads pydantic
 
         return History(self.store, Wanted(text=text, tag=tag, model=model, template=template, show=show))
+
+    def versions(self, name: str | None = None) -> Versions:
+        """Return the versions of a template, the oldest first, or without a name those of all templates.
+
+        Each says when it was first asked, by which runs, how many answers there are, and which version it was derived
+        from. `.frame()` has them as a DataFrame, and `[0].template()` one of them to run again.
+
+        Raises
+        ------
+        NotFoundError
+            With the nearest name.
+        """
+        return versions.versions(self.store, name)
+
+    def diff(self, before: str | PromptTemplate, after: str | PromptTemplate, *, by: str | None = None) -> PromptDiff:
+        """Return how two versions of a prompt differ, and what that did to the answers.
+
+        Messages are aligned by role and likeness, then lines, then words; a slot is one word, so that a renamed
+        variable is seen. Below stand the parameters of their runs, and the effect on the answers that both gave for the
+        same case, settings and repeat: changed, better, worse, same. `.result` has all of it as a value. The panel
+        walks through versions with `[` and `]`; without a kernel the whole difference stays readable.
+
+        Parameters
+        ----------
+        before, after
+            `"support@6"`, or `"support"` for the newest version; or a template that was asked.
+        by
+            What says which answer is better: a scorer's name, or `"rating"`. Left out, a person's rating where both
+            answers have one, else the newest scorer that valued both. More is better.
+
+        Raises
+        ------
+        NotFoundError
+            With the nearest name, or the versions there are.
+        """
+        from promptlab.panels.versions import PromptDiff  # noqa: PLC0415 - loads pydantic
+
+        old, new = (versions.find(self.store, version) for version in (before, after))
+        return PromptDiff(self.store, old, new, by=by)
 
     def load(self, name: str | int) -> Run:
         """Return a past run by its id, or by its name (the newest of that name)."""
@@ -548,29 +590,3 @@ class Lab:
             )
             raise PlanError(msg)
         return templates
-
-    def _explain(self, trial: Trial, plan: Plan) -> str:
-        held = results.answered(self.store, [trial.request.sample_key], plan.generation)
-        if (trial.request.sample_key, trial.repeat) in held:
-            return f"{trial!r} is answered in {self.path} and costs nothing"
-        others = sorted(repeat for _, repeat in held)
-        if others:
-            return f"{trial!r} is not answered: this request is, but only its repeats {', '.join(map(str, others))}"
-        near = results.nearest(self.store, trial.request)
-        if near is None:
-            return f"{trial!r} is not answered: {self.path} holds no answer from POST /{trial.request.endpoint}"
-        why = near.difference or elsewhere(plan)
-        return f"{trial!r} is not answered; the nearest answered request is {near.request_id}: {why}"
-
-
-def _check_types(templates: object, grid: object) -> None:
-    found = list(templates) if isinstance(templates, list | tuple) else [templates]
-    problems = [
-        f"{template!r} is no template; write PromptTemplate('name', user=...)"
-        for template in found
-        if isinstance(template, str) or template is None
-    ]
-    if grid is None:
-        problems.append("there is no grid; give ParameterGrid(model=..., temperature=[0, 0.7]), or a mapping")
-    if problems:
-        raise PlanError(problems)

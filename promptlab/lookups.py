@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from promptlab import _text, search
-from promptlab.histories import cells_of, said, setting, varying
+from promptlab import search
+from promptlab.cases import brief
+from promptlab.histories import cells_of, setting, varying
 from promptlab.search import Hit
 from promptlab.store import Store
 
@@ -164,7 +165,7 @@ def _run_request(row: tuple[Any, ...], words: Callable[[str], str]) -> RunReques
         position=position,
         template=template,
         setting=words(params),
-        case=_case_words(inputs),
+        case=brief(json.loads(inputs), _CASE_CHARS),
         repeat=repeat,
         status=_STATUS.get(state, state),
         error=reason,
@@ -179,10 +180,3 @@ def _run_request(row: tuple[Any, ...], words: Callable[[str], str]) -> RunReques
             )
         ),
     )
-
-
-def _case_words(inputs: str) -> str:
-    case = json.loads(inputs)
-    if len(case) == 1:
-        return _text.clipped(said(next(iter(case.values()))), _CASE_CHARS)
-    return _text.clipped(", ".join(f"{name} {said(value)}" for name, value in case.items()), _CASE_CHARS)

@@ -133,7 +133,7 @@ class VersionDiff:
         variables += [f"− {name}" for name in self.variables_removed]
         found = [f"variables: {', '.join(variables)}"] if variables else []
         found += [
-            f"{each.name}: {_said(each.before)} → {_said(each.after)}" for each in self.parameters if each.is_changed
+            f"{each.name}: {said(each.before)} → {said(each.after)}" for each in self.parameters if each.is_changed
         ]
         return found + ([self.effect.sentence()] if self.effect is not None else [])
 
@@ -248,7 +248,8 @@ def _plain(side: Sequence[Piece] | None) -> str | None:
     return None if side is None else "".join(piece.text for piece in side)
 
 
-def _said(values: Sequence[Any]) -> str:
+def said(values: Sequence[Any]) -> str:
+    """Return the values of a parameter in words."""
     return ", ".join(_text.brief(value, 40) for value in values) or "not set"
 
 

@@ -208,6 +208,15 @@ def find_key(store: Store, name: str, key: str) -> Version:
     return _read(store, rows)[0]
 
 
+def find_id(store: Store, version_id: int) -> Version:
+    """Return the version of a row id."""
+    rows = [row for row in store.read(_ALL) if row["id"] == version_id]
+    if not rows:
+        msg = f"no version of id {version_id!r} in {store.path}; lab.versions() lists them"
+        raise NotFoundError(msg)
+    return _read(store, rows)[0]
+
+
 def _asked(store: Store, version: str | PromptTemplate) -> tuple[str, int | None, str | None]:
     """Return name, number and key of what is asked for; a name may itself hold an @."""
     if isinstance(version, PromptTemplate):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: In the order they are joined: a module stands after those it imports from.
 MODULES = (
     *("dom", "keys", "rpc", "grid"),
-    "history",
+    *("history", "versions"),
     "main",
 )
 

@@ -6,7 +6,8 @@ import { bindKeys, dialog } from "./keys.js";
 import { debounce, newest } from "./rpc.js";
 
 const RUN_PX = 46, FOUND_PX = 66, MAX_LIST_PX = 520, SEARCH_MS = 180, FIRST = 32;
-const NARROW = { gutter: 50, when: 92, trials: 96, cost: 76, latency: 76, score: 100 };
+const NARROW = { gutter: 50, when: 100, trials: 92, cost: 88, latency: 78, score: 92 };
+const NARROW_PX = Object.values(NARROW).reduce((sum, width) => sum + width);
 const FILTERS = { tag: "tag", model: "model", template: "prompt" };
 const SHOWS = { active: "active", archived: "archived", all: "all runs" };
 const MARKS = { ok: "✓", failed: "✕", stopped: "◼", running: "▶", todo: "○" };
@@ -53,8 +54,9 @@ export function drawHistory(panel) {
 
   // The list
 
+  let list = null;
   const wide = () => {
-    const room = Math.max(760, (panel.body.clientWidth || 960) - 18) - Object.values(NARROW).reduce((a, b) => a + b);
+    const room = Math.max(760, list?.element.clientWidth || panel.body.clientWidth - 2 || 940) - NARROW_PX;
     return { run: Math.round(room * 0.62), note: Math.round(room * 0.38) };
   };
   const columns = () => {
@@ -71,7 +73,7 @@ export function drawHistory(panel) {
   const runHere = () => { const row = here(); return row && (row.kind === "run" ? row.id : row.run); };
   const targets = () => { const { selected } = get(); return selected.length ? selected : [runHere()].filter(Boolean); };
 
-  const list = grid(panel, {
+  list = grid(panel, {
     label: "Past runs",
     columns: columnsNow,
     count: panel.first.count,
@@ -119,7 +121,9 @@ export function drawHistory(panel) {
     name.append(title, line("muted", [run.templates.join(", "), run.models.join(", "), run.grid].filter(Boolean).join(" · ")));
     if (run.matches) name.append(drawFound(run.matches));
     when.append(line("", run.created_at.slice(0, 10)), line("muted", run.created_at.slice(11, 16)));
-    trials.append(line("", count(run.trials)), line(run.failed ? "bad" : "muted", ends(run)));
+    const [first, ...others] = ends(run);
+    trials.append(line("", count(run.trials)), line(run.failed ? "bad" : "muted", first));
+    trials.title = [first, ...others].join(", ");
     cost.append(line("", run.cost_usd === 0 ? "free" : usd(run.cost_usd)));
     latency.append(line("", milliseconds(run.latency_ms)));
     if (run.score !== null) {
@@ -223,7 +227,9 @@ export function drawHistory(panel) {
       h("div.panes", {}, pane("request", found.body), pane("response", found.response || "no reply was kept")),
       h("div.attempts", {}, h("table", {}, h("thead", {}, h("tr", {}, found.head.map(name => h("th", { scope: "col" }, name)))),
         h("tbody", {}, found.attempts.map(facts => h("tr", {}, facts.map(fact => h("td", {}, String(fact)))))))));
+    const isNew = drawer.hidden;
     drawer.hidden = false;
+    if (isNew) drawer.scrollIntoView({ block: "nearest" });
   }
 
   const pane = (name, text) => h("div.pane", {}, h("div.muted", {}, name),
@@ -402,7 +408,7 @@ export function drawHistory(panel) {
       list.reset({ columns: now, keepScroll: true });
     }
   });
-  sizes.observe(panel.body);
+  sizes.observe(list.element);
   panel.signal.addEventListener("abort", () => sizes.disconnect());
   drawBar(panel.first);
   fit();
@@ -415,11 +421,13 @@ export function drawHistory(panel) {
 
 const line = (kind, ...children) => h(kind ? `div.line.${kind}` : "div.line", {}, ...children);
 
+// How its requests ended, what matters most first.
 function ends(run) {
-  if (run.trials === null) return run.status;
+  if (run.trials === null) return [run.status];
   const left = run.trials - run.ok - run.failed;
-  return [run.failed && `${count(run.failed)} failed`, left && `${count(left)} not asked`,
-    run.reused && `${count(run.reused)} reused`].filter(Boolean).join(", ") || "all ok";
+  const parts = [run.failed && `${count(run.failed)} failed`, left && `${count(left)} not asked`,
+    run.reused && `${count(run.reused)} reused`].filter(Boolean);
+  return parts.length ? parts : ["all ok"];
 }
 
 function fillMenu(menu, label, values, chosen) {
