@@ -15,14 +15,17 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from promptlab import _loop, _text, accounts, judging, results
+from promptlab import _loop, _text, accounts, histories, judging, reruns, results
 from promptlab.accounts import Spending
+from promptlab.cases import Cases
 from promptlab.errors import BackendError, RunError
+from promptlab.grids import ParameterGrid
 from promptlab.jobs import Progress
 from promptlab.pairings import Tied, Variant
 from promptlab.panels._panel import is_in_kernel
 from promptlab.runner import Runner
 from promptlab.store import Store
+from promptlab.templates import PromptTemplate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +73,31 @@ class Run:
         """Why the run stopped, where it did."""
         self._refresh()
         return self._row.reason
+
+    @property
+    def templates(self) -> list[PromptTemplate]:
+        """The templates that were asked, to run them again or to derive others from them."""
+        return reruns.templates_of(self._store, self._row)
+
+    @property
+    def grid(self) -> ParameterGrid:
+        """The settings that were asked."""
+        return reruns.grid_of(self._row)
+
+    @property
+    def cases(self) -> Cases:
+        """The cases that were asked, with every column they had."""
+        return reruns.cases_of(self._store, self._row)
+
+    @property
+    def repeats(self) -> int:
+        """How many independent samples of each request were asked."""
+        return int(self._row.plan["repeats"])
+
+    @property
+    def generation(self) -> int:
+        """Which generation of samples it is; 0 takes what the file holds."""
+        return int(self._row.plan["generation"])
 
     @property
     def progress(self) -> Progress | None:
@@ -246,6 +274,51 @@ class Run:
             rater=rater,
         )
 
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags given with `tag`, in that order."""
+        self._refresh()
+        return self._row.tags
+
+    @property
+    def note(self) -> str:
+        """A remark kept with the run; assigning another one writes it to the file."""
+        self._refresh()
+        return self._row.note
+
+    @note.setter
+    def note(self, text: str) -> None:
+        histories.set_note(self._store, self.id, text)
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether the run was put aside with `archive`."""
+        self._refresh()
+        return self._row.archived
+
+    def tag(self, *tags: str) -> Run:
+        """Give the run tags, by which `lab.history(tag=...)` finds it, and return it.
+
+        A tag is a short text on one line, without commas; one that the run has already changes nothing.
+        """
+        histories.tag(self._store, [self.id], tags)
+        return self
+
+    def untag(self, *tags: str) -> Run:
+        """Take tags from the run; one that it does not have changes nothing."""
+        histories.tag(self._store, [self.id], (), remove=tags)
+        return self
+
+    def archive(self) -> Run:
+        """Put the run aside: `lab.runs()` and `lab.history()` leave it out unless asked; nothing is deleted."""
+        histories.archive(self._store, [self.id])
+        return self
+
+    def unarchive(self) -> Run:
+        """Bring an archived run back."""
+        histories.archive(self._store, [self.id], to="active")
+        return self
+
     def wait(self, *, progress: bool = True) -> Run:
         """Wait until a live run has ended, with a progress bar, and return the run.
 
@@ -355,7 +428,13 @@ class Run:
             facts.append(("beforehand", _estimated(estimate)))
         if spent.unknown and not is_going:  # what is in flight has no known end yet
             facts.append(("unknown", _unknown(spent)))
-        return facts
+        return [*facts, *self._remarks()]
+
+    def _remarks(self) -> list[tuple[str, str]]:
+        """Return what a person wrote on the run, where there is something."""
+        said = {"tags": ", ".join(self._row.tags), "note": self._row.note}
+        found = [(name, _text.clipped(text, 200)) for name, text in said.items() if text]
+        return [*found, *([("archived", "run.unarchive() brings it back")] if self._row.archived else [])]
 
     def _error_lines(self) -> list[str]:
         errors = results.error_counts(self._store, self.id)

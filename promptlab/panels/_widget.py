@@ -22,6 +22,7 @@ MODULES = (
     *("matrixcells", "matrixbar", "drawer", "matrix"),
     *("monitor",),
     "judge",
+    *("history", "versions"),
     "main",
 )
 

@@ -2,16 +2,20 @@
 
 import { h } from "./dom.js";
 import { judge } from "./judge.js";
+import { drawHistory } from "./history.js";
 import { guardKeys } from "./keys.js";
 import { matrix } from "./matrix.js";
 import { monitor } from "./monitor.js";
 import { connect, KernelError, Unreachable } from "./rpc.js";
+import { drawVersions } from "./versions.js";
 
 // view -> what draws it, and its name for screen readers
 const VIEWS = {
   judge: [judge, "Blind rating"],
   matrix: [matrix, "Comparison of outputs"],
   monitor: [monitor, "Run monitor"],
+  history: [drawHistory, "Past runs"],
+  versions: [drawVersions, "Versions of a prompt"],
 };
 const BUSY_MS = 600, HELLO_MS = 4_000;
 const GONE = "kernel not reachable: showing what was loaded; run the cell again to go on";
@@ -72,13 +76,19 @@ function share(model, signal) {
   const { call, on } = connect(model, signal);
   const watchers = new Set();
   const tell = patch => { for (const watcher of [...watchers]) watcher(patch); };
-  const listener = () => tell(null); // another page changed it
+  let isOwn = false;
+  const listener = () => { if (!isOwn) tell(null); }; // another page changed it
   model.on("change:state", listener);
   signal?.addEventListener("abort", () => model.off("change:state", listener));
   return {
     model, call, on,
     get state() { return model.get("state"); },
-    set(patch) { model.set("state", { ...model.get("state"), ...patch }); model.save_changes(); tell(patch); },
+    set(patch) {
+      isOwn = true;
+      try { model.set("state", { ...model.get("state"), ...patch }); } finally { isOwn = false; }
+      model.save_changes();
+      tell(patch);
+    },
     watch(fn) { watchers.add(fn); return () => watchers.delete(fn); },
   };
 }
