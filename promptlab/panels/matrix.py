@@ -174,6 +174,7 @@ class Matrix(Panel):
     """
 
     view = "matrix"
+    label = "Comparison of outputs"
 
     def __init__(
         self,
