@@ -13,7 +13,7 @@ from promptlab._json import canonical
 #: More trials than these are shown as heat cells, one a row and column, and never more cells than these.
 MOST_SQUARES = 2_000
 _MOST_ROWS = 500
-_LABEL_CHARS = 60
+_LABEL_CHARS = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class Layout:
         names = [name for name in results.varying(cells) if name != "model"]
         keys = [canonical({name: cell[name] for name in names if name in cell}) for cell in cells]
         columns = {key: _setting(cell, names) for key, cell in zip(keys, cells, strict=True)}
-        labels = [f"{name} · {model}" if len(models) > 1 else name for name in templates for model in models]
-        rows = tuple(_text.clipped(label, _LABEL_CHARS) for label in labels)
+        parts = [(name, model) if len(models) > 1 else (name,) for name in templates for model in models]
+        rows = tuple(" · ".join(_text.clipped(part, _LABEL_CHARS) for part in some) for some in parts)
         column_of, row_of = ({each: place for place, each in enumerate(some)} for some in (columns, models))
         places = tuple(
             (template * len(models) + row_of[str(cell.get("model"))], column_of[key])

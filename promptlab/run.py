@@ -11,22 +11,28 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from promptlab import _loop, _text, accounts, results
+from promptlab import _loop, _text, accounts, histories, judging, reruns, results
 from promptlab.accounts import Spending
+from promptlab.cases import Cases
 from promptlab.errors import BackendError, RunError
+from promptlab.grids import ParameterGrid
 from promptlab.jobs import Progress
+from promptlab.pairings import Tied, Variant
 from promptlab.panels._panel import is_in_kernel
 from promptlab.runner import Runner
 from promptlab.store import Store
+from promptlab.templates import PromptTemplate
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from promptlab.panels.judge import Judge
+    from promptlab.panels.matrix import Matrix
     from promptlab.panels.monitor import Monitor
 
 POLL_S = 0.1  # how often a waiting cell looks: a tenth of a second is at once for a person
@@ -70,6 +76,31 @@ class Run:
         return self._row.reason
 
     @property
+    def templates(self) -> list[PromptTemplate]:
+        """The templates that were asked, to run them again or to derive others from them."""
+        return reruns.templates_of(self._store, self._row)
+
+    @property
+    def grid(self) -> ParameterGrid:
+        """The settings that were asked."""
+        return reruns.grid_of(self._row)
+
+    @property
+    def cases(self) -> Cases:
+        """The cases that were asked, with every column they had."""
+        return reruns.cases_of(self._store, self._row)
+
+    @property
+    def repeats(self) -> int:
+        """How many independent samples of each request were asked."""
+        return int(self._row.plan["repeats"])
+
+    @property
+    def generation(self) -> int:
+        """Which generation of samples it is; 0 takes what the file holds."""
+        return int(self._row.plan["generation"])
+
+    @property
     def progress(self) -> Progress | None:
         """Where a live run stands; None for a past one."""
         return self._live.runner.progress if self._live else None
@@ -96,6 +127,68 @@ class Run:
         columns = ["position", "template", "case", "repeat", "status", "error", "request_id"]
         return frame.loc[frame["status"] != "ok", columns]
 
+    def judge(
+        self,
+        *,
+        a: Variant | None = None,
+        b: Variant | None = None,
+        by: str | Sequence[str] | None = None,
+        n: int = 100,
+        criterion: str = "Which answer is better?",
+        rater: str = "me",
+        seed: int = 0,
+        show: Sequence[str] | None = None,
+        tied: Tied = "identical",
+        reasons: Sequence[str] = ("facts", "tone", "length"),
+    ) -> Judge:
+        """Open a blind pairwise rating: two answers side by side, without a word of where they came from until the end.
+
+        All pairings are planned and stored before one is shown: drawn by the seed from the items (case, repeat and the
+        other settings) that both sides have answered, each case once before any comes again; of every two pairings each
+        variant is on the left once; a tenth comes back later mirrored, to tell how far you agree with yourself. The
+        same call goes on where the session stopped, also after a restart, and of a finished one shows the result.
+
+        Parameters
+        ----------
+        a, b
+            The two variants, by the same columns of `frame()`: `{"template": "terse"}`. Settings that they do not name
+            are equal on both sides.
+        by
+            Instead of a and b: compare all values of a column, or combinations of several, each against each.
+        n
+            How many pairs at most, mirrored repeats not counted.
+        criterion
+            What to go by; shown above the answers.
+        rater
+            Who judges. Raters share a session's pairings and vote each for themselves.
+        seed
+            Another seed draws another session.
+        show
+            Columns of the cases to show above the answers; left out, those that the prompts use.
+        tied
+            Which answers are a tie without asking: `identical` ones, or those that differ in `whitespace` at most.
+        reasons
+            Words on offer for why.
+
+        Raises
+        ------
+        RatingError
+            When there is nothing to compare; the message says what can be.
+
+        >>> import tempfile
+        >>> from promptlab.testing import sample_lab
+        >>> with tempfile.TemporaryDirectory() as folder, sample_lab(f"{folder}/sample.db") as lab:
+        ...     lab.load("capitals").judge(a={"template": "terse"}, b={"template": "chatty"}, n=4)
+        <Judge me, Which answer is better?, 0 of 4 judged>
+        """
+        from promptlab.panels.judge import Judge  # noqa: PLC0415 - loads pydantic, so only where it is used
+
+        session = judging.opened(
+            self._store, self._row, a=a, b=b, by=by, n=n, criterion=criterion, seed=seed, tied=tied
+        )
+        shown = judging.inputs_used(self._store, self._row) if show is None else show
+        return Judge(session, rater=rater, show=shown, reasons=reasons)
+
     @property
     def usage(self) -> Spending:
         """The attempts and tokens this run spent, failed attempts included; what it reused is not in it."""
@@ -105,6 +198,127 @@ class Run:
     def cost_usd(self) -> float | None:
         """What this run spent, in USD; None when no price is known. `usage` counts what is left out of it."""
         return self.usage.cost_usd
+
+    def compare(
+        self,
+        rows: str | Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
+        *,
+        repeats: Literal["fold", "columns"] | None = None,
+        baseline: Mapping[str, Any] | Sequence[Any] | None = None,
+        filters: Mapping[str, Any] | None = None,
+        search: str | None = None,
+        scorer: str | None = None,
+        sort: str | Mapping[str, Any] | None = None,
+        hidden: Sequence[Any] | None = None,
+        density: Literal["S", "M", "L"] | None = None,
+        view: str | None = None,
+        at: tuple[Any, Any] | None = None,
+        rater: str | None = None,
+    ) -> Matrix:
+        """Return the comparison matrix: outputs side by side, to search, filter, rate and annotate.
+
+        It fills as a run goes on.
+
+        Everything that `frame` has a column for, and that varies, can stand on rows and columns. What stands on neither
+        side is folded into the cells: equal answers are counted, and `,` and `.` step through the others.
+
+        Parameters
+        ----------
+        rows, columns
+            What stands there, one or two things each: `rows="question", columns=["template", "temperature"]`. Without
+            them the cases are compared over the first two settings that vary.
+        repeats
+            `"columns"` gives each repeat a column of its own instead of folding them.
+        baseline
+            What the others are compared with: `{"template": "terse"}` (within each temperature), one column
+            (`("terse", 0.7)`), or the cases' own answer (`{"reference": "capital"}`).
+        filters, search
+            Which rows are left: `{"show": "different"}`, `{"values": {"lang": ["en"]}}`, `{"status": ["failed"]}`,
+            `{"ranges": {"latency_ms": [2000, None]}}`, ...; words as in `lab.search`.
+        scorer
+            Whose scores are shown; the one that scored last by default.
+        sort
+            The order of the rows: `"changed"`, `"regressions"`, `"disagreement"`, `"cost_usd"`, `"latency_ms"`,
+            `"length"`, `"score"`, `"rating"`, `"rank"` of the search, `"label"`, or the `"plan"`.
+        hidden, density
+            Columns not to show, by their values; `"S"`, `"M"` or `"L"` for the height of the rows.
+        view
+            A layout that was saved in the panel, by its name; what else is given goes before it.
+        at
+            The cell to open, (row, column) by their values: what the key `y` copies.
+        rater
+            Whose ratings, notes and pins are written; the login name by default.
+
+        Raises
+        ------
+        ComparisonError
+            Naming what there is in place of a name that is none.
+        """
+        from promptlab.panels.matrix import compare  # noqa: PLC0415 - panels are loaded where one is shown
+
+        return compare(
+            self._store,
+            [self.id],
+            rows=rows,
+            columns=columns,
+            repeats=repeats,
+            baseline=baseline,
+            filters=filters,
+            search=search,
+            scorer=scorer,
+            sort=sort,
+            hidden=hidden,
+            density=density,
+            view=view,
+            at=at,
+            rater=rater,
+        )
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags given with `tag`, in that order."""
+        self._refresh()
+        return self._row.tags
+
+    @property
+    def note(self) -> str:
+        """A remark kept with the run; assigning another one writes it to the file."""
+        self._refresh()
+        return self._row.note
+
+    @note.setter
+    def note(self, text: str) -> None:
+        histories.set_note(self._store, self.id, text)
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether the run was put aside with `archive`."""
+        self._refresh()
+        return self._row.archived
+
+    def tag(self, *tags: str) -> Run:
+        """Give the run tags, by which `lab.history(tag=...)` finds it, and return it.
+
+        A tag is a short text on one line, without commas; one that the run has already changes nothing.
+        """
+        histories.tag(self._store, [self.id], tags)
+        return self
+
+    def untag(self, *tags: str) -> Run:
+        """Take tags from the run; one that it does not have changes nothing."""
+        histories.tag(self._store, [self.id], (), remove=tags)
+        return self
+
+    def archive(self) -> Run:
+        """Put the run aside: `lab.runs()` and `lab.history()` leave it out unless asked; nothing is deleted."""
+        histories.archive(self._store, [self.id])
+        return self
+
+    def unarchive(self) -> Run:
+        """Bring an archived run back."""
+        histories.archive(self._store, [self.id], to="active")
+        return self
 
     def wait(self, *, progress: bool = True) -> Run:
         """Wait until a live run has ended, with a progress bar, and return the run.
@@ -215,7 +429,13 @@ class Run:
             facts.append(("beforehand", _estimated(estimate)))
         if spent.unknown and not is_going:  # what is in flight has no known end yet
             facts.append(("unknown", _unknown(spent)))
-        return facts
+        return [*facts, *self._remarks()]
+
+    def _remarks(self) -> list[tuple[str, str]]:
+        """Return what a person wrote on the run, where there is something."""
+        said = {"tags": ", ".join(self._row.tags), "note": self._row.note}
+        found = [(name, _text.clipped(text, 200)) for name, text in said.items() if text]
+        return [*found, *([("archived", "run.unarchive() brings it back")] if self._row.archived else [])]
 
     def _error_lines(self) -> list[str]:
         errors = results.error_counts(self._store, self.id)

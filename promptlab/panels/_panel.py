@@ -59,12 +59,14 @@ def _checked(method: Callable[P, R]) -> Callable[P, R]:
 class Panel:
     """What every panel has in common.
 
-    A panel gives `view`, `first` and `snapshot`, its own `__repr__`, operations, and `update` where it follows
+    A panel gives `view`, `label`, `first` and `snapshot`, its own `__repr__`, operations, and `update` where it follows
     something that goes on.
     """
 
-    #: The exported function in `static/` that draws it.
+    #: The module in `static/` that draws it: its exported function `view`.
     view: ClassVar[str]
+    #: What screen readers call it.
+    label: ClassVar[str]
 
     def __init__(self) -> None:
         self._lock = threading.RLock()

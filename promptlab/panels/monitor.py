@@ -63,6 +63,7 @@ class Monitor(Panel):
     """
 
     view = "monitor"
+    label = "Run monitor"
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ const RUN_GLYPHS = { planned: "○", running: "●", paused: "❚❚", stopping:
 const TRIAL_NAMES = { o: "ok", c: "reused", r: "running", q: "queued", f: "failed", s: "stopped" };
 const INTERRUPT = "The kernel's interrupt button stops it cleanly as well.";
 
-export function monitor(panel) {
+export function view(panel) {
   let { number, status } = panel.first;
   const head = monitorHead(panel, { pause, stop, drop, retry, open: showExpression });
   const progress = monitorProgress();
