@@ -44,6 +44,7 @@ LINES = (
     ),
     ("lookups", "preferences", "promptdiffs", "reruns"),
     ("panels",),
+    ("live",),
     ("run",),
     ("launch",),
     ("lab",),
