@@ -8,7 +8,6 @@ import signal
 import pytest
 
 from labdrive import IS_IDLE, RUN_ALL
-from promptlab import Lab
 from test_in_jupyter import script
 
 STATE = ".monitor .state"
@@ -186,17 +185,6 @@ def test_a_cell_that_is_busy_with_something_else_does_not_deafen_the_panel(jupyt
     page.locator(".monitor .question button", has_text="Stop").click()
     until(page, "stopped")
     assert is_busy(page)
-
-
-def test_a_kernel_that_is_shut_down_stops_its_run(jupyter, begin, fault_server):
-    """The panel's last word is that the run was stopped, and every request that left is in the file."""
-    page = begin("shut", "run = lab.start(plan, concurrency=2)")
-    until_ended(page, 2)
-    jupyter.server.close_sessions()
-    until(page, "stopped")
-    with Lab(jupyter.root / "shut.db", offline=True, base_url=fault_server.base_url) as lab:
-        run = lab.load(1)
-        assert (run.status, run.usage.attempts) == ("stopped", fault_server.stats()["requests"])
 
 
 def test_a_monitor_whose_kernel_died_says_so(jupyter, begin):
