@@ -115,7 +115,7 @@ def note(store: Store, output_id: int, text: str, *, rater: str | None = None) -
     _say(store, _NOTE, output_id, _rater(rater), utf8(text).strip())
 
 
-def pin(store: Store, output_id: int, pinned: bool = True, *, rater: str | None = None) -> None:  # noqa: FBT001, FBT002 - the value itself
+def pin(store: Store, output_id: int, *, pinned: bool = True, rater: str | None = None) -> None:
     """Pin an output, or with False unpin it; durable when this returns."""
     if not isinstance(pinned, bool):
         msg = f"pinned={_text.brief(pinned)}: True or False is needed"
