@@ -102,7 +102,8 @@ def rate(
         msg = f"scale={scale!r}: one of {', '.join(map(repr, get_args(Scale)))} is needed"
         raise JudgementError(msg)
     if value is not None and (isinstance(value, bool) or value not in VALUES[scale]):
-        msg = f"{_text.brief(value)} is not on the scale {scale!r}: {', '.join(map(str, VALUES[scale]))}, or None"
+        given = f"{value:g}" if isinstance(value, float) else _text.brief(value)
+        msg = f"{given} is not on the scale {scale!r}: {', '.join(map(str, VALUES[scale]))}, or None"
         raise JudgementError(msg)
     _say(store, _RATE, output_id, _rater(rater), None if value is None else float(value), scale, source)
 
