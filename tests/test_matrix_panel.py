@@ -365,6 +365,35 @@ def test_a_row_is_found_by_its_key(panel):
     assert ask(panel, "find", key="r99") == {"row": None}
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"filters": {"values": {"temperature": []}}}, id="no trial is left"),
+        pytest.param({"search": "nowhere", "sort": "rank"}, id="no row is left"),
+        pytest.param({"filters": {"values": {"country": ["Kenya"]}}, "sort": "changed"}, id="no answer is left"),
+        pytest.param({"hidden": [["terse", 0], ["terse", 1], ["chatty", 0], ["chatty", 1]]}, id="no column is left"),
+    ],
+)
+def test_a_table_with_nothing_in_it_is_drawn(panel, change):
+    """Whatever is left, or not, every way to look at it works."""
+    ask(panel, "spec", change=change)
+    assert panel.first()["page"]["rows"] == panel.page(0, 32)["rows"]
+    assert ask(panel, "facets")["version"] == 2
+    assert "rows; run this cell for the live panel" in panel.snapshot() or "1 row;" in panel.snapshot()
+    assert len(panel.frame()) == sum(head["trials"] for head in ask(panel, "hello")["columns"])
+    assert panel.update(whole=True)["cells"] == []
+
+
+def test_a_forgotten_run_is_empty(lab):
+    """A run whose row stays for the money of what others use has nothing to compare, and says so."""
+    with lab_of(lab.path) as same:
+        run_in(same, name="reuses")
+    lab.forget(1, dry_run=False)
+    panel = lab.load(1).compare()
+    assert repr(panel) == "<Matrix 'capitals': 0 rows x 0 columns, no trials>"
+    assert panel.first()["rows"] == 0
+
+
 def test_the_text_is_fixed(panel):
     """The text of the output is the same whenever the notebook is run."""
     assert repr(panel) == "<Matrix 'capitals': 4 rows x 4 columns, 36 ok, 12 failed>"

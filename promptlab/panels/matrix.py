@@ -226,10 +226,11 @@ class Matrix(Panel):
 
     def first(self) -> dict[str, Any]:
         """Return the state, and as much of the first page as can travel with the widget."""
-        chars = max(80, FIRST_BYTES // (2 * FIRST_ROWS * max(1, len(self._table.layout.columns))))
-        rows = cells.page(self._table, 0, FIRST_ROWS, chars=min(chars, cells.CLIP_CHARS))
-        sizes = np.cumsum([len(json.dumps(as_json(row))) for row in rows])
-        return {**self._state(), "page": self._paged(0, rows[: int(np.searchsorted(sizes, FIRST_BYTES))])}
+        with self._lock:
+            wide = 2 * FIRST_ROWS * max(1, len(self._table.layout.columns))
+            rows = cells.page(self._table, 0, FIRST_ROWS, chars=min(max(80, FIRST_BYTES // wide), cells.CLIP_CHARS))
+            sizes = np.cumsum([len(json.dumps(as_json(row))) for row in rows])
+            return {**self._state(), "page": self._paged(0, rows[: int(np.searchsorted(sizes, FIRST_BYTES))])}
 
     def snapshot(self) -> str:
         """Return the first rows as an HTML table, the differences to the baseline marked."""
