@@ -497,9 +497,10 @@ def test_the_snapshot_shows_the_first_rows_and_the_differences(lab):
     panel = lab.load(1).compare(**LAYOUT, baseline={"template": "terse"})
     html = panel.snapshot()
     assert "<ins>The capital of France is </ins>Paris<ins>.</ins>" in html
-    assert "2 of 3 answers" in html
+    assert "2 of 3 like this" in html
     assert html.count("<small>failed</small>") == 4
     assert "this question is refused" in html
+    assert "country / template, temperature" in html
     assert "terse, 0 (baseline): 9 ok, 3 failed" in html
     assert "4 of 4 rows; run this cell for the live panel" in html
     assert html == lab.load(1).compare(**LAYOUT, baseline={"template": "terse"}).snapshot()
