@@ -1,5 +1,6 @@
 """The comparison matrix as a browser asks for it, without a browser; and as it stands in a saved notebook."""
 
+import asyncio
 import json
 import re
 import shutil
@@ -411,13 +412,8 @@ def test_a_run_fills_the_panel(tmp_path):
         if "Peru" in str(body):
             gate.set()
             while not release.is_set():
-                await wait()
+                await asyncio.sleep(0.001)
         return answer(body)
-
-    async def wait():
-        import asyncio
-
-        await asyncio.sleep(0.001)
 
     with lab_of(tmp_path / "x.db", slow) as lab:
         plan = lab.plan([TERSE], {"model": "m", "temperature": 0}, cases=CASES)
@@ -426,9 +422,10 @@ def test_a_run_fills_the_panel(tmp_path):
         panel = Listening(lab.store, [run.id], matrix.Spec().changed({"rows": "country"}))
         assert (panel.hello()["live"], panel.hello()["counts"]["running"]) == (True, 1)
         panel.told.clear()
+        follower = panel._follower
         release.set()
-        panel._follower.join(20)
-        assert not panel._follower.is_alive()
+        follower.join(20)
+        assert not follower.is_alive()
     cells = {
         cell["trial_id"]: (row, cell["status"], cell["text"]) for told in panel.told for row, _, cell in told["cells"]
     }
