@@ -433,6 +433,24 @@ def test_regressions_come_first(lab):
     assert countries(table) == ["France", "Peru", "Japan", "Kenya"]
 
 
+def test_ratings_tell_what_is_good_where_nothing_was_scored(lab, table):
+    """Then regressions, and the order by score, go by the mean rating; a few ratings make no histogram."""
+    for country, value in (("Japan", -1), ("Peru", 1)):
+        judgements.rate(lab.store, cell(table, country, ["chatty", 0])["output_id"], value, rater="ann")
+        judgements.rate(lab.store, cell(table, country, ["terse", 0])["output_id"], 0, rater="ann")
+    table.refresh()
+    assert countries(change(table, baseline={"template": "terse"}, sort="regressions"))[:2] == ["Japan", "Peru"]
+    assert countries(change(table, sort="score"))[:2] == ["Peru", "Japan"]
+    heads = measures.heads(table)
+    assert [(head["rating"], head["rated"], head["rating_scale"]) for head in heads] == [
+        (0.0, 2, "thumbs"),
+        (None, 0, None),
+        (0.0, 2, "thumbs"),
+        (None, 0, None),
+    ]
+    assert heads[0]["histogram"]["of"] == "latency_ms"
+
+
 def test_a_reference_answer_is_a_baseline(lab):
     """The cases' own answer stands before the row, and is what texts are compared with."""
     table = Table(lab.store, [1], BY_COUNTRY.changed({"baseline": {"reference": "capital"}, "sort": "changed"}))

@@ -411,7 +411,7 @@ def test_a_run_fills_the_panel(tmp_path):
     async def slow(body):
         if "Peru" in str(body):
             gate.set()
-            while not release.is_set():
+            while not release.is_set():  # noqa: ASYNC110 - set by another thread
                 await asyncio.sleep(0.001)
         return answer(body)
 
