@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import shutil
 import threading
 from html.parser import HTMLParser
 
@@ -19,20 +18,10 @@ from promptlab.panels.matrix import Matrix
 LAYOUT = {"rows": "country", "columns": ["template", "temperature"]}
 
 
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
-    """A file with the run `capitals`."""
-    path = tmp_path_factory.mktemp("recorded") / "compared.db"
-    with lab_of(path) as lab:
-        run_in(lab)
-    return path
-
-
 @pytest.fixture
-def lab(recorded, tmp_path):
-    """A lab on a copy of that file."""
-    with lab_of(shutil.copy(recorded, tmp_path)) as lab:
-        yield lab
+def lab(capitals):
+    """A lab with the run `capitals`."""
+    return capitals
 
 
 class Listening(Matrix):
@@ -225,9 +214,9 @@ def test_two_threads_rate_at_once(lab, panel):
     assert len(panel.told) == 24
 
 
-def test_a_file_that_cannot_be_written_says_so(recorded):
+def test_a_file_that_cannot_be_written_says_so(capitals_file):
     """The panel works, and says why nothing can be saved."""
-    with Lab(recorded, offline=True) as lab:
+    with Lab(capitals_file, offline=True) as lab:
         panel = Matrix(matrix.Store(lab.path, write=False), [1])
         assert panel.hello()["read_only"] == f"{lab.path} was opened to be read only"
         assert refusal(panel, "rate", output_id=1, value=1) == f"{lab.path} was opened to be read only"
