@@ -5,7 +5,8 @@ import { bindKeys, dialog } from "./keys.js";
 import { debounce, newest } from "./rpc.js";
 import { grid } from "./grid.js";
 import { tokenList } from "./tokens.js";
-import { DENSITIES, ROW_HEAD_PX, drawMatrixHeads, drawMatrixRow, matrixColumns, textPx, valuesOf } from "./matrixcells.js";
+import { DENSITIES, ROW_HEAD_PX, matrixColumns, textPx, valuesOf } from "./matrixcells.js";
+import { drawMatrixHeads, drawMatrixRow } from "./matrixcells.js";
 import { matrixBar } from "./matrixbar.js";
 import { matrixDrawer } from "./drawer.js";
 
@@ -52,6 +53,7 @@ export function matrix(panel) {
     view.take(state);
     table.reset({ columns: view.layout(room.clientWidth), count: state.rows, rowHeight: view.rowHeight, keepScroll });
     view.redraw();
+    panel.say(state.notes.join("; "));
     if (keepScroll || !key || !state.rows) return;
     const { row } = await panel.call("find", { key });
     if (row !== null && view.state === state) table.move(row);
