@@ -85,7 +85,7 @@ function matrixView(panel) {
   let sight = [0, 0]; // first and last column in sight
   const placeOf = (row, column) => `${row.key} ${column}`;
   const view = {
-    panel, state: panel.first, rowHeight: 0, columnWidth: 0, marks: null, number: null,
+    panel, state: panel.first, rowHeight: 0, columnWidth: 0, marks: null, number: null, asking: 0,
     get ui() { return { ...LOOK, ...panel.state.matrix }; },
     look(patch) { panel.set({ matrix: { ...view.ui, ...patch } }); },
     layout(widthPx) {
@@ -179,11 +179,17 @@ function matrixActions(the, { stepped, picked, placeOf }) {
     return null;
   };
   return {
+    // What this browser changes it hears of twice, as the answer and as told to all; the answer counts.
     async change(change, options) {
+      await the().takeAnswer(changeSpec(change), options);
+    },
+    async takeAnswer(answer, options) {
+      const view = the();
+      view.asking += 1;
       try {
-        const state = await changeSpec(change);
-        if (state) await the().apply(state, options);
-      } catch { the().bar.update(); /* the panel has said why; the controls go back */ }
+        const state = await answer;
+        if (state) await view.apply(state, options);
+      } catch { view.bar.update(); /* the panel has said why; the controls go back */ } finally { view.asking -= 1; }
     },
     setBaseline(place) {
       const { columns, spec } = the().state, head = columns[place];
@@ -251,7 +257,7 @@ function matrixActions(the, { stepped, picked, placeOf }) {
       return the().change({ sort: { ...spec.sort, column: isIt ? null : values } });
     },
     async refresh() {
-      await the().apply(await ask("refresh"));
+      await the().takeAnswer(ask("refresh"));
     },
     // Views of one panel share the cursor; it outlives a reload of the page.
     goTo(at) {
@@ -279,7 +285,7 @@ function matrixActions(the, { stepped, picked, placeOf }) {
       const box = dialog(view.panel, "Save this view", form);
     },
     async loadView(name) {
-      try { await the().apply(await ask("load_view", { name })); } catch { the().bar.update(); }
+      await the().takeAnswer(ask("load_view", { name }));
     },
   };
 }
@@ -320,7 +326,7 @@ function hearKernel(view, message) {
     const { push, output_id: id, ...fields } = message;
     view.judge(id, fields);
   } else if (message.push === "state") {
-    if (message.version !== view.state.version) view.apply({ ...view.state, ...message });
+    if (!view.asking && message.version !== view.state.version) view.apply({ ...view.state, ...message });
   } else if (message.push === "cells" && message.version === view.state.version) {
     takeCells(view, message);
   }

@@ -250,7 +250,7 @@ function numberFacet(view, { name, low, high, unknown, counts }) {
 // Controls
 
 function barPicker(label, onpick) {
-  const select = h("select", { onchange: () => onpick(select.value) });
+  const select = h("select", { "aria-label": label, onchange: () => onpick(select.value) });
   let known = "";
   return {
     element: h("label", {}, label, select), select,
