@@ -102,7 +102,8 @@ def rate(
         msg = f"scale={scale!r}: one of {', '.join(map(repr, get_args(Scale)))} is needed"
         raise JudgementError(msg)
     if value is not None and (isinstance(value, bool) or value not in VALUES[scale]):
-        msg = f"{_text.brief(value)} is not on the scale {scale!r}: {', '.join(map(str, VALUES[scale]))}, or None"
+        given = f"{value:g}" if isinstance(value, float) else _text.brief(value)
+        msg = f"{given} is not on the scale {scale!r}: {', '.join(map(str, VALUES[scale]))}, or None"
         raise JudgementError(msg)
     _say(store, _RATE, output_id, _rater(rater), None if value is None else float(value), scale, source)
 
@@ -115,7 +116,7 @@ def note(store: Store, output_id: int, text: str, *, rater: str | None = None) -
     _say(store, _NOTE, output_id, _rater(rater), utf8(text).strip())
 
 
-def pin(store: Store, output_id: int, pinned: bool = True, *, rater: str | None = None) -> None:  # noqa: FBT001, FBT002 - the value itself
+def pin(store: Store, output_id: int, *, pinned: bool = True, rater: str | None = None) -> None:
     """Pin an output, or with False unpin it; durable when this returns."""
     if not isinstance(pinned, bool):
         msg = f"pinned={_text.brief(pinned)}: True or False is needed"

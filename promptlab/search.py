@@ -233,7 +233,7 @@ class Found:
 
 _MARKS = 100
 _RANKED = "select rowid, {rank} from outputs_fts where outputs_fts match ? and rowid between ? and ?"
-_SOME_TEXTS = "select id, text from json_each(?) as wanted cross join outputs on outputs.id = wanted.value"
+_SOME_TEXTS = "select outputs.id, text from json_each(?) as wanted cross join outputs on outputs.id = wanted.value"
 
 
 def outputs_with(
