@@ -14,6 +14,7 @@
     ├── SearchError            a search cannot be understood
     ├── ComparisonError        a comparison matrix cannot be laid out as asked
     ├── JudgementError         a rating, note or view cannot be taken as it is
+    ├── RatingError            a rating session cannot be planned, or does not take or tell what it was asked for
     ├── NotFoundError          no run, request or template of that name or id
     └── RunError               a run ended early, and `on_error="stop"` asked to hear of it
 
@@ -115,6 +116,10 @@ class ComparisonError(_ProblemsError):
 
 class JudgementError(PromptlabError):
     """A rating, note, pin or view cannot be taken as it is."""
+
+
+class RatingError(PromptlabError):
+    """A rating session cannot be planned, or does not take or tell what it was asked for."""
 
 
 class NotFoundError(PromptlabError, LookupError):

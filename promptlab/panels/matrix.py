@@ -39,7 +39,7 @@ Head
    "latency_ms": mean | null, "cost_usd": sum | null, "cost_unknown": 0 (answers without a price),
    "score": mean | null, "scored": 120, "rating": mean | null, "rated": 4, "rating_scale": "thumbs|stars" | null,
    "delta": null | {"n": 118 (rows in both), "score": 0.02 | null, "rating", "latency_ms", "cost_usd"}  this - baseline
-   "histogram": null | {"of": "score|rating|latency_ms", "low": 0, "high": 1, "counts": [12 numbers]}} one range for all
+   "histogram": null | {"of": "score|rating|latency_ms", "low": 0, "high": 1, "counts": [12 numbers]}}
 Page
   {"version": 3, "start": 0, "rows": [Row]}
 Row
@@ -175,6 +175,7 @@ class Matrix(Panel):
     """
 
     view = "matrix"
+    label = "Comparison of outputs"
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ import { matrixDrawer } from "./drawer.js";
 
 const LOOK = { mode: "text", diff: null, facets: false, isOpen: false, tab: "output" };
 
-export function matrix(panel) {
+export function view(panel) {
   const view = matrixView(panel);
   const bar = matrixBar(view), drawer = matrixDrawer(view), empty = h("div.empty", { hidden: true });
   const room = h("div.room"), caption = h("div.caption.muted");
