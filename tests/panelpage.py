@@ -50,6 +50,6 @@ def open_panel(browser: Browser, panel: Panel, *, width: int = 1180, height: int
 
     page.expose_function("__ask", ask)
     page.set_content(_EMPTY)
-    state = {"view": panel.view, "key": "k", "first": plain(panel.first()), "state": {}}
-    page.evaluate(_OPEN, {"module": _widget.module(), "state": state})
+    state = {"view": panel.view, "label": panel.label, "key": "k", "first": plain(panel.first()), "state": {}}
+    page.evaluate(_OPEN, {"module": _widget.module(panel.view), "state": state})
     return page
