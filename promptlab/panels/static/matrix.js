@@ -69,8 +69,14 @@ export function view(panel) {
   watchWidth(view, room);
   table.element.addEventListener("dblclick", () => drawer.open(), { signal: panel.signal });
   view.redraw();
+  // What travelled with the widget is shown at once, and replaced without a flicker when the kernel answers.
   const begin = state => {
-    if (state) view.apply(state, { keepScroll: true });
+    if (state && state.columns.length === view.state.columns.length && state.rows === view.state.rows) {
+      view.take(state);
+      table.redrawHeads();
+      view.redraw();
+      table.reload();
+    } else if (state) view.apply(state, { keepScroll: true });
     view.goTo(panel.state.at ?? view.state.at);
   };
   panel.hello().then(begin).catch(() => {});
