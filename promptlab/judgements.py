@@ -97,6 +97,13 @@ def rate(
         When the value is not on the scale.
     NotFoundError
         When there is no such output.
+
+    >>> import tempfile
+    >>> from promptlab.testing import sample_lab
+    >>> with tempfile.TemporaryDirectory() as folder, sample_lab(f"{folder}/sample.db") as lab:
+    ...     rate(lab.store, 1, 1, rater="ann")
+    ...     current(lab.store, [1])
+    {1: Judgement(ratings={'ann': (1.0, 'thumbs')}, note=None, noted_by=None, pinned=False)}
     """
     if scale not in get_args(Scale):
         msg = f"scale={scale!r}: one of {', '.join(map(repr, get_args(Scale)))} is needed"

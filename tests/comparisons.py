@@ -1,6 +1,7 @@
 """A run to compare: two templates, two temperatures, four cases, three repeats; some answers differ, some fail."""
 
 from promptlab import Lab, ParameterGrid, PromptTemplate
+from promptlab.comparison import Spec, cells, sql
 from promptlab.testing import ScriptedBackend, error_reply, text_reply
 
 TERSE = PromptTemplate("terse", system="Answer with one word.", user="Capital of {{ country }}?")
@@ -11,6 +12,7 @@ CASES = [
     for (country, capital), continent in zip(CAPITALS.items(), ("Europe", "Asia", "America", "Africa"), strict=True)
 ]
 REPEATS = 3
+BY_COUNTRY = Spec(rows="country", columns=["template", "temperature"])
 
 
 def answers(**replies):
@@ -47,3 +49,36 @@ def run_in(lab, *, name="capitals", templates=(TERSE, CHATTY), repeats=REPEATS, 
     """Run the study, one request at a time, so that its answers are always the same."""
     grid = ParameterGrid({"model": "m", "temperature": [0, 1], "max_tokens": 16, **params})
     return lab.run(list(templates), grid, cases=cases, repeats=repeats, name=name, concurrency=1, progress=False)
+
+
+def change(table, **fields):
+    """Lay a table out with some fields of its spec replaced, and return it."""
+    table.lay_out(table.spec.changed(fields))
+    return table
+
+
+def countries(table):
+    """Return the first label of each row that is left, as shown."""
+    return [table.layout.labels(row)[0] for row in table.layout.order.tolist()]
+
+
+def cell(table, country, column, variant=0):
+    """Return one cell as it is drawn."""
+    place = table.layout.cell(table.layout.row_of_labels([country]), table.layout.column_of(column))
+    return cells.draw(table, [cells.Place(place, variant)])[0]
+
+
+def frame_of(lab, run=1):
+    """Return the run's own frame: what the table has to agree with."""
+    return lab.load(run).frame()
+
+
+def trials_left(table):
+    """Return the ids of the trials in the rows that are left."""
+    layout = table.layout
+    return sorted(table.trials.id[layout.members[layout.kept_members]].tolist())
+
+
+def trials_of_sql(lab, table):
+    """Return the ids of the trials that the table's SELECT gives on the file."""
+    return sorted(lab.sql(sql.select(table))["trial_id"].tolist())

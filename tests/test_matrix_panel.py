@@ -1,8 +1,8 @@
 """The comparison matrix as a browser asks for it, without a browser; and as it stands in a saved notebook."""
 
+import asyncio
 import json
 import re
-import shutil
 import threading
 from html.parser import HTMLParser
 
@@ -18,20 +18,10 @@ from promptlab.panels.matrix import Matrix
 LAYOUT = {"rows": "country", "columns": ["template", "temperature"]}
 
 
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
-    """A file with the run `capitals`."""
-    path = tmp_path_factory.mktemp("recorded") / "compared.db"
-    with lab_of(path) as lab:
-        run_in(lab)
-    return path
-
-
 @pytest.fixture
-def lab(recorded, tmp_path):
-    """A lab on a copy of that file."""
-    with lab_of(shutil.copy(recorded, tmp_path)) as lab:
-        yield lab
+def lab(capitals):
+    """A lab with the run `capitals`."""
+    return capitals
 
 
 class Listening(Matrix):
@@ -224,9 +214,9 @@ def test_two_threads_rate_at_once(lab, panel):
     assert len(panel.told) == 24
 
 
-def test_a_file_that_cannot_be_written_says_so(recorded):
+def test_a_file_that_cannot_be_written_says_so(capitals_file):
     """The panel works, and says why nothing can be saved."""
-    with Lab(recorded, offline=True) as lab:
+    with Lab(capitals_file, offline=True) as lab:
         panel = Matrix(matrix.Store(lab.path, write=False), [1])
         assert panel.hello()["read_only"] == f"{lab.path} was opened to be read only"
         assert refusal(panel, "rate", output_id=1, value=1) == f"{lab.path} was opened to be read only"
@@ -365,6 +355,35 @@ def test_a_row_is_found_by_its_key(panel):
     assert ask(panel, "find", key="r99") == {"row": None}
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"filters": {"values": {"temperature": []}}}, id="no trial is left"),
+        pytest.param({"search": "nowhere", "sort": "rank"}, id="no row is left"),
+        pytest.param({"filters": {"values": {"country": ["Kenya"]}}, "sort": "changed"}, id="no answer is left"),
+        pytest.param({"hidden": [["terse", 0], ["terse", 1], ["chatty", 0], ["chatty", 1]]}, id="no column is left"),
+    ],
+)
+def test_a_table_with_nothing_in_it_is_drawn(panel, change):
+    """Whatever is left, or not, every way to look at it works."""
+    ask(panel, "spec", change=change)
+    assert panel.first()["page"]["rows"] == panel.page(0, 32)["rows"]
+    assert ask(panel, "facets")["version"] == 2
+    assert "rows; run this cell for the live panel" in panel.snapshot() or "1 row;" in panel.snapshot()
+    assert len(panel.frame()) == sum(head["trials"] for head in ask(panel, "hello")["columns"])
+    assert panel.update(whole=True)["cells"] == []
+
+
+def test_a_forgotten_run_is_empty(lab):
+    """A run whose row stays for the money of what others use has nothing to compare, and says so."""
+    with lab_of(lab.path) as same:
+        run_in(same, name="reuses")
+    lab.forget(1, dry_run=False)
+    panel = lab.load(1).compare()
+    assert repr(panel) == "<Matrix 'capitals': 0 rows x 0 columns, no trials>"
+    assert panel.first()["rows"] == 0
+
+
 def test_the_text_is_fixed(panel):
     """The text of the output is the same whenever the notebook is run."""
     assert repr(panel) == "<Matrix 'capitals': 4 rows x 4 columns, 36 ok, 12 failed>"
@@ -381,14 +400,9 @@ def test_a_run_fills_the_panel(tmp_path):
     async def slow(body):
         if "Peru" in str(body):
             gate.set()
-            while not release.is_set():
-                await wait()
+            while not release.is_set():  # noqa: ASYNC110 - set by another thread
+                await asyncio.sleep(0.001)
         return answer(body)
-
-    async def wait():
-        import asyncio
-
-        await asyncio.sleep(0.001)
 
     with lab_of(tmp_path / "x.db", slow) as lab:
         plan = lab.plan([TERSE], {"model": "m", "temperature": 0}, cases=CASES)
@@ -397,9 +411,10 @@ def test_a_run_fills_the_panel(tmp_path):
         panel = Listening(lab.store, [run.id], matrix.Spec().changed({"rows": "country"}))
         assert (panel.hello()["live"], panel.hello()["counts"]["running"]) == (True, 1)
         panel.told.clear()
+        follower = panel._follower
         release.set()
-        panel._follower.join(20)
-        assert not panel._follower.is_alive()
+        follower.join(20)
+        assert not follower.is_alive()
     cells = {
         cell["trial_id"]: (row, cell["status"], cell["text"]) for told in panel.told for row, _, cell in told["cells"]
     }
@@ -468,9 +483,10 @@ def test_the_snapshot_shows_the_first_rows_and_the_differences(lab):
     panel = lab.load(1).compare(**LAYOUT, baseline={"template": "terse"})
     html = panel.snapshot()
     assert "<ins>The capital of France is </ins>Paris<ins>.</ins>" in html
-    assert "2 of 3 answers" in html
+    assert "2 of 3 like this" in html
     assert html.count("<small>failed</small>") == 4
     assert "this question is refused" in html
+    assert "country / template, temperature" in html
     assert "terse, 0 (baseline): 9 ok, 3 failed" in html
     assert "4 of 4 rows; run this cell for the live panel" in html
     assert html == lab.load(1).compare(**LAYOUT, baseline={"template": "terse"}).snapshot()

@@ -93,8 +93,8 @@ Operations
   find(key) -> {"row": index | null}: where a row is in the present order
 
 Pushes, at most ten a second
-  {"push": "cells", "version": 3, "number": 12, "cells": [[row, column, Cell], ...] (at most 200), "whole": true when
-   these are all that changed since `number` - 1 (else, or after a gap in `number`, fetch what is shown again),
+  {"push": "cells", "version": 3, "number": 12, "cells": [[row, column, Cell], ...], "whole": true when these are
+   all that changed since `number` - 1 (else, or after a gap in `number`, fetch what is shown again),
    "columns": [Head], "counts": {...}, "live": true, "stale": true when order and filters may have changed:
    offer refresh()}
   {"push": "judged", "output_id", and the fields that changed}
@@ -129,7 +129,7 @@ if TYPE_CHECKING:
 FIRST_ROWS = 32
 FIRST_BYTES = 80_000  # of the page that travels with the widget
 AXIS_VALUES = 50
-PUSHED_CELLS = 200
+PUSHED_CELLS = 64  # some 80 kB; of more, browsers ask for those they show
 _VIEW = "matrix"  # what a saved layout is marked with: other panels save theirs in the same table
 
 Row = Annotated[int, Field(ge=0)]
@@ -227,10 +227,11 @@ class Matrix(Panel):
 
     def first(self) -> dict[str, Any]:
         """Return the state, and as much of the first page as can travel with the widget."""
-        chars = max(80, FIRST_BYTES // (2 * FIRST_ROWS * max(1, len(self._table.layout.columns))))
-        rows = cells.page(self._table, 0, FIRST_ROWS, chars=min(chars, cells.CLIP_CHARS))
-        sizes = np.cumsum([len(json.dumps(as_json(row))) for row in rows])
-        return {**self._state(), "page": self._paged(0, rows[: int(np.searchsorted(sizes, FIRST_BYTES))])}
+        with self._lock:
+            wide = 2 * FIRST_ROWS * max(1, len(self._table.layout.columns))
+            rows = cells.page(self._table, 0, FIRST_ROWS, chars=min(max(80, FIRST_BYTES // wide), cells.CLIP_CHARS))
+            sizes = np.cumsum([len(json.dumps(as_json(row))) for row in rows])
+            return {**self._state(), "page": self._paged(0, rows[: int(np.searchsorted(sizes, FIRST_BYTES))])}
 
     def snapshot(self) -> str:
         """Return the first rows as an HTML table, the differences to the baseline marked."""
@@ -391,7 +392,7 @@ class Matrix(Panel):
     def _pushed(self, changed: Ints, *, is_last: bool) -> dict[str, Any]:
         layout = self._table.layout
         seen = [cell for cell in layout.cells_of(changed).tolist() if layout.index_of[layout.cell_row[cell]] != NOWHERE]
-        told = seen[:PUSHED_CELLS]
+        told = seen if len(seen) <= PUSHED_CELLS else []
         drawn = cells.draw(self._table, [Place(cell) for cell in told])
         places = zip(layout.index_of[layout.cell_row[told]].tolist(), layout.cell_column[told].tolist(), strict=True)
         self._number += 1
