@@ -293,7 +293,7 @@ function variantTable(rows) {
   const figure = value => value === null ? "–" : value.toFixed(2);
   const numbers = ["wins", "ties", "losses"];
   return h("table.variants", {},
-    h("thead", {}, h("tr", {}, ["variant", ...numbers, "win rate", "strength", ""].map(name => h("th", { scope: "col" }, name)))),
+    h("thead", {}, h("tr", {}, ["variant", ...numbers, "win rate", "strength", "with interval"].map(name => h("th", { scope: "col" }, name)))),
     h("tbody", {}, rows.map(row => h("tr", {},
       h("th", { scope: "row" }, row.variant),
       numbers.map(name => h("td.number", {}, String(row[name]))),
