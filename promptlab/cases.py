@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from promptlab import _text
-from promptlab._json import exact_digest, plain
+from promptlab._json import compact, exact_digest, plain
 from promptlab.errors import CaseError
 
 if TYPE_CHECKING:
@@ -135,6 +135,16 @@ class Cases:
         note = f"the first {_SHOWN}" if len(self) > _SHOWN else ""
         table = _text.html_table(rows, head=self.columns)
         return _text.html_card(f"Cases · {_text.count(len(self), 'case')}", table, note=note)
+
+
+def brief(case: Case, chars: int) -> str:
+    """Return the values of a case on one line, cut to a number of characters: what a list shows of it.
+
+    >>> brief({"question": "Capital of France?", "lang": "en", "n": 2}, 80)
+    'Capital of France? · en · 2'
+    """
+    values = [value if isinstance(value, str) else compact(value) for value in case.values()]
+    return _text.clipped(" · ".join(values), chars)
 
 
 _SHOWN = 5  # cases in the rich display

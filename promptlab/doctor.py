@@ -16,8 +16,8 @@ from typing import Literal
 from promptlab import __version__, _loop
 from promptlab.backends import gguf, server
 from promptlab.backends.http import HttpBackend
+from promptlab.endpoints import environment
 from promptlab.errors import PromptlabError
-from promptlab.lab import environment
 from promptlab.store import second_library, sqlite_facts
 
 #: good: as it should be. note: works without it. bad: something asked for does not work.

@@ -222,6 +222,20 @@ _SHOWN = 20  # cells in the rich display
 _VALUES_SHOWN = 6  # values of an axis in the repr
 
 
+def restored(cells: Iterable[Mapping[str, Any]], *, variables: Iterable[str]) -> ParameterGrid:
+    """Return a grid of cells that a file holds, in their order; lists are values here, not axes.
+
+    >>> restored([{"model": "m", "stop": ["A", "B"]}], variables=[])[0]["stop"]
+    ['A', 'B']
+    """
+    swept = frozenset(variables)
+    parts = [{name: [value] for name, value in cell.items()} for cell in cells]
+    extra = frozenset(name for part in parts for name in part if name not in PARAMETERS) - swept
+    made = ParameterGrid.__new__(ParameterGrid)
+    made._cells = _checked(parts, variables=swept, extra=extra)  # noqa: SLF001 - a grid's own maker
+    return made
+
+
 def _grid(cells: Sequence[Cell]) -> ParameterGrid:
     if not cells:
         msg = "the grid has no cells left; loosen the condition"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -16,28 +15,31 @@ from promptlab import (
     _loop,
     _text,
     checks,
+    endpoints,
     estimates,
     forgetting,
+    histories,
     merging,
     plans,
     results,
     search,
     unwritten,
+    versions,
 )
 from promptlab.backends._base import Backend, Secret
-from promptlab.backends.http import HttpBackend
 from promptlab.backends.local import LocalModel
 from promptlab.backends.offline import OfflineBackend
 from promptlab.cases import Case, Cases
 from promptlab.checks import CheckReport
-from promptlab.errors import BackendError, NotFoundError, OfflineError, PlanError, StoreError
+from promptlab.errors import BackendError, NotFoundError, PlanError, StoreError
 from promptlab.forgetting import Forgotten
 from promptlab.grids import ParameterGrid
+from promptlab.histories import Show
 from promptlab.jobs import Clock
-from promptlab.launch import Launcher, OnError, Options, elsewhere
+from promptlab.launch import Launcher, OnError, Options, explained
 from promptlab.limits import Allowance, RateLimits
 from promptlab.merging import Merged
-from promptlab.plans import Plan, Trial
+from promptlab.plans import Plan
 from promptlab.prices import Price, PriceList
 from promptlab.results import LoggedRequest
 from promptlab.retries import RetryPolicy
@@ -45,10 +47,17 @@ from promptlab.run import Answer, Run
 from promptlab.search import SearchResults, Since, Status
 from promptlab.store import Store, Vacuumed
 from promptlab.templates import PromptTemplate
+from promptlab.versions import Versions
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     import pandas as pd
     from openai import AsyncOpenAI
+
+    from promptlab.panels.history import History
+    from promptlab.panels.matrix import Matrix, MatrixOptions
+    from promptlab.panels.versions import PromptDiff
 
 _OPEN: weakref.WeakSet[Lab] = weakref.WeakSet()
 
@@ -112,14 +121,14 @@ class Lab:
     ) -> None:
         key, address = Secret(api_key), Secret(base_url)
         del api_key, base_url  # so that no traceback that prints variables can show them
-        _check_options(backend=backend, limits=limits, prices=prices, policy=policy, clock=clock)
+        endpoints.check_options(backend=backend, limits=limits, prices=prices, policy=policy, clock=clock)
         if backend is not None and (key or address or client is not None):
             msg = "backend= is given beside base_url=, api_key= or client=; give one of them"
             raise BackendError(msg)
         is_named = bool(backend is not None or address or client is not None)
-        asked = _endpoint(address, key, client) if backend is None and (is_named or not offline) else backend
+        asked = endpoints.endpoint(address, key, client) if backend is None and (is_named or not offline) else backend
         self.store = Store(path, create=not offline)
-        self.backend: Backend = _stand_in(self.store, asked) if offline or asked is None else asked
+        self.backend: Backend = endpoints.stand_in(self.store, asked) if offline or asked is None else asked
         self._prices = PriceList(self.backend.info().base_url, dict(prices or {}), is_free=self.backend.is_free)
         self._launcher = Launcher(
             self.store,
@@ -178,7 +187,7 @@ class Lab:
         PlanError
             Listing every problem: missing variables with the nearest column, equal cases, no model, ...
         """
-        _check_types(templates, grid)
+        plans.check_types(templates, grid)
         plan = plans.validated(
             [templates] if isinstance(templates, PromptTemplate) else list(templates),
             grid if isinstance(grid, ParameterGrid) else ParameterGrid(grid),
@@ -194,7 +203,7 @@ class Lab:
             self.backend,
             prices=self._prices,
             limits=self.limits,
-            explainer=self._explain,
+            explainer=partial(explained, self.store),
         )
 
     # Runs
@@ -241,6 +250,8 @@ class Lab:
         on_error
             `continue`: a failed trial is a row with its error. `stop`: the first one ends the run and raises
             `RunError`.
+        progress
+            Show how far it is: in Jupyter the run's monitor, elsewhere a bar; a run that sends nothing shows neither.
         """
         return self.start(
             templates,
@@ -255,6 +266,7 @@ class Lab:
             share_prompt=share_prompt,
             retry_failed=retry_failed,
             on_error=on_error,
+            progress=False,  # who waits shows it
         ).wait(progress=progress)
 
     def start(
@@ -272,10 +284,11 @@ class Lab:
         share_prompt: bool = False,
         retry_failed: bool = False,
         on_error: OnError = "continue",
+        progress: bool = True,
     ) -> Run:
         """Start a run in the background and return it at once: `run.wait()`, `run.stop()`, `await run`; see `run`.
 
-        Closing the lab stops it.
+        In Jupyter its monitor is shown, unless `progress` is false. Closing the lab stops it.
         """
         plan = self._planned(templates, grid, cases=cases, repeats=repeats, generation=generation)
         options = Options(
@@ -287,7 +300,10 @@ class Lab:
             retry_failed=retry_failed,
             on_error=on_error,
         )
-        return self._launcher.start(plan, options)
+        run = self._launcher.start(plan, options)
+        if progress:
+            run.show()
+        return run
 
     def ask(self, template: PromptTemplate, case: Case | None = None, *, generation: int = 0, **params: Any) -> Answer:
         """Return one logged answer, for the first minute with a prompt; asking the same again costs nothing.
@@ -309,13 +325,102 @@ class Lab:
 
     # What the file holds
 
-    def runs(self) -> pd.DataFrame:
-        """Return every run in the file, one row each, the oldest first."""
-        return results.runs_frame(self.store)
+    def runs(self, *, show: Show = "active") -> pd.DataFrame:
+        """Return the runs in the file, one row each, the oldest first; see `promptlab.histories.COLUMNS`.
+
+        Parameters
+        ----------
+        show
+            `active` runs, those that were `archived`, or `all`.
+        """
+        return histories.runs_frame(self.store, show=show)
+
+    def history(
+        self,
+        text: str = "",
+        *,
+        tag: str | None = None,
+        model: str | None = None,
+        template: str | None = None,
+        show: Show = "active",
+    ) -> History:
+        """Return the history browser: past runs, the newest first, found by what was asked, answered and noted.
+
+        In a notebook it is a panel; `?` shows its keys. A run opens into its requests, and a request into its exact
+        exchange. Tags, notes and the archive mark are written to the file at once. Comparing, loading and running
+        again are shown as code to copy: the panel runs nothing. `.frame()` has the runs as a DataFrame, `.selection`
+        the ids of those marked. Without a kernel the newest runs stay readable as a table.
+
+        Parameters
+        ----------
+        text
+            Looked for in the runs' names, notes and tags, and in every prompt and output; see `search`.
+        tag, model
+            Only runs with this tag; only those that asked this model.
+        template
+            Only runs of a template, or of one version of it: `"support"` or `"support@7"`.
+        show
+            `active` runs, those that were `archived`, or `all`.
+
+        Raises
+        ------
+        SearchError
+            Listing every filter that cannot be understood.
+        """
+        from promptlab.panels.history import History, Wanted  # noqa: PLC0415 - loads pydantic
+
+        return History(self.store, Wanted(text=text, tag=tag, model=model, template=template, show=show))
+
+    def versions(self, name: str | None = None) -> Versions:
+        """Return the versions of a template, the oldest first, or without a name those of all templates.
+
+        Each says when it was first asked, by which runs, how many answers there are, and which version it was derived
+        from. `.frame()` has them as a DataFrame, and `[0].template()` one of them to run again.
+
+        Raises
+        ------
+        NotFoundError
+            With the nearest name.
+        """
+        return versions.versions(self.store, name)
+
+    def diff(self, before: str | PromptTemplate, after: str | PromptTemplate, *, by: str | None = None) -> PromptDiff:
+        """Return how two versions of a prompt differ, and what that did to the answers.
+
+        Messages are aligned by role and likeness, then lines, then words; a slot is one word, so that a renamed
+        variable is seen. Below stand the parameters of their runs, and the effect on the answers that both gave for the
+        same case, settings and repeat: changed, better, worse, same. `.result` has all of it as a value. The panel
+        walks through versions with `[` and `]`; without a kernel the whole difference stays readable.
+
+        Parameters
+        ----------
+        before, after
+            `"support@6"`, or `"support"` for the newest version; or a template that was asked.
+        by
+            What says which answer is better: a scorer's name, or `"rating"`. Left out, a person's rating where both
+            answers have one, else the newest scorer that valued both. More is better.
+
+        Raises
+        ------
+        NotFoundError
+            With the nearest name, or the versions there are.
+        """
+        from promptlab.panels.versions import PromptDiff  # noqa: PLC0415 - loads pydantic
+
+        old, new = (versions.find(self.store, version) for version in (before, after))
+        return PromptDiff(self.store, old, new, by=by)
 
     def load(self, name: str | int) -> Run:
         """Return a past run by its id, or by its name (the newest of that name)."""
         return Run(self.store, results.find_run(self.store, name).id)
+
+    def compare(self, runs: Iterable[Run | str | int], **layout: Unpack[MatrixOptions]) -> Matrix:
+        """Return the comparison matrix of several runs, their cases aligned by value; see `Run.compare`."""
+        from promptlab.panels.matrix import compare  # noqa: PLC0415 - panels are loaded where one is shown
+
+        listed = [runs] if isinstance(runs, Run | str | int) else runs
+        found = [results.find_run(self.store, run.id if isinstance(run, Run) else run) for run in listed]
+        return compare(self.store, [run.id for run in found], **layout)
 
     def request(self, request_id: int) -> LoggedRequest:
         """Return one logged request with every attempt: exact request, exact response, headers, `.as_curl()`."""
@@ -503,85 +608,3 @@ class Lab:
             )
             raise PlanError(msg)
         return templates
-
-    def _explain(self, trial: Trial, plan: Plan) -> str:
-        held = results.answered(self.store, [trial.request.sample_key], plan.generation)
-        if (trial.request.sample_key, trial.repeat) in held:
-            return f"{trial!r} is answered in {self.path} and costs nothing"
-        others = sorted(repeat for _, repeat in held)
-        if others:
-            return f"{trial!r} is not answered: this request is, but only its repeats {', '.join(map(str, others))}"
-        near = results.nearest(self.store, trial.request)
-        if near is None:
-            return f"{trial!r} is not answered: {self.path} holds no answer from POST /{trial.request.endpoint}"
-        why = near.difference or elsewhere(plan)
-        return f"{trial!r} is not answered; the nearest answered request is {near.request_id}: {why}"
-
-
-def _check_options(*, backend: object, limits: object, prices: object, policy: object, clock: object) -> None:
-    is_backend = backend is None or (not isinstance(backend, type) and hasattr(backend, "send"))
-    is_priced = prices is None or (isinstance(prices, Mapping) and all(isinstance(p, Price) for p in prices.values()))
-    checks = {
-        f"backend={backend!r}: one that answers is needed, e.g. LocalModel()": is_backend,
-        f"limits={limits!r}: write RateLimits(requests_per_minute=...)": isinstance(limits, RateLimits | None),
-        f"prices={prices!r}: prices by model are needed, e.g. {{'my-model': Price(prompt=1, completion=2)}}": is_priced,
-        f"policy={policy!r}: write RetryPolicy(attempts=...)": isinstance(policy, RetryPolicy | None),
-        f"clock={clock!r}: for tests, write ManualClock().clock()": isinstance(clock, Clock | None),
-    }
-    if problems := [problem for problem, is_right in checks.items() if not is_right]:
-        raise PlanError(problems)
-
-
-def _check_types(templates: object, grid: object) -> None:
-    found = list(templates) if isinstance(templates, list | tuple) else [templates]
-    problems = [
-        f"{template!r} is no template; write PromptTemplate('name', user=...)"
-        for template in found
-        if isinstance(template, str) or template is None
-    ]
-    if grid is None:
-        problems.append("there is no grid; give ParameterGrid(model=..., temperature=[0, 0.7]), or a mapping")
-    if problems:
-        raise PlanError(problems)
-
-
-def _endpoint(address: Secret, key: Secret, client: AsyncOpenAI | None) -> HttpBackend:
-    """Return the backend for what was given, completed by the environment."""
-    if client is not None:
-        return HttpBackend(base_url=address, api_key=key, client=client)
-    settings = {name: Secret(value) for name, value in environment().items()}
-    return HttpBackend(
-        base_url=address or settings.get("OPENAI_BASE_URL"), api_key=key or settings.get("OPENAI_API_KEY")
-    )
-
-
-def _stand_in(store: Store, backend: Backend | None) -> OfflineBackend:
-    """Return the backend that stands for the one whose answers the file holds; the file is closed when none can."""
-    if backend is not None:
-        return OfflineBackend(backend.identity)
-    held = results.identities(store)
-    if len(held) != 1:
-        store.close()
-        choice = "; name one with base_url= or backend=: " + ", ".join(held) if held else ": nothing was asked yet"
-        msg = f"offline: {store.path} holds answers of {len(held)} backends{choice}"
-        raise OfflineError(msg)
-    return OfflineBackend(held[0])
-
-
-def environment() -> dict[str, str]:
-    """Return the settings of the endpoint: the environment's, else those of `.env` in this folder."""
-    names = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
-    in_file = _dotenv()
-    return {name: value for name in names if (value := os.environ.get(name, in_file.get(name)))}
-
-
-def _dotenv() -> dict[str, str | None]:
-    """Return what `.env` says. Errors are not chained: their frames hold the file's text."""
-    from dotenv import dotenv_values  # noqa: PLC0415 - only where it is used
-
-    try:
-        return dotenv_values(".env")
-    except (OSError, ValueError) as exc:
-        kind = type(exc).__name__
-    msg = f"{Path('.env').absolute()} cannot be read ({kind}); make it a text file in UTF-8, or remove it"
-    raise BackendError(msg)

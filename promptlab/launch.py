@@ -12,7 +12,7 @@ import platform
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
 from itertools import groupby
@@ -25,7 +25,7 @@ from promptlab.backends.offline import OfflineBackend
 from promptlab.errors import OfflineError, PlanError, ReadOnlyError, RunError
 from promptlab.jobs import Clock, Job
 from promptlab.limits import Allowance, Budget, Pace
-from promptlab.plans import Plan
+from promptlab.plans import Plan, Trial
 from promptlab.prices import PriceList, most_completion
 from promptlab.results import RunRow
 from promptlab.retries import RetryPolicy
@@ -110,7 +110,9 @@ class Launcher:
     def settle(self) -> None:
         """Stop every live run, and wait until what is in flight is logged."""
         while self.live:
-            self.live.popitem()[1][1].settle()
+            run, live = self.live.popitem()[1]
+            live.settle()
+            run.leave()
 
     # Checks
 
@@ -207,7 +209,8 @@ class Launcher:
         runner.progress.answered_before = sum(state == "done" for state in samples.values())
         runner.progress.failed = len(samples) - runner.progress.answered_before - len(todo)
         jobs = _jobs(plan, states, todo, share_prompt=options.share_prompt)
-        self.live[run.id] = run, began(run, runner, runner.execute(run.id, jobs))
+        again = partial(self.start, plan, replace(options, retry_failed=True))
+        self.live[run.id] = run, began(run, runner, runner.execute(run.id, jobs), again=again)
         return run
 
     def _runner(self, run: Run, options: Options) -> Runner:
@@ -252,6 +255,21 @@ class Launcher:
         since = ledger.timestamp(wall_s - self.allowance.looks_back_s)
         sent = accounts.sent_since(self.store, self.backend.identity, since)
         self.allowance.start_over((now_s - (wall_s - at_s), tokens) for at_s, tokens in sent)
+
+
+def explained(store: Store, trial: Trial, plan: Plan) -> str:
+    """Return why a trial is answered or not: the field that differs from the nearest stored request."""
+    held = results.answered(store, [trial.request.sample_key], plan.generation)
+    if (trial.request.sample_key, trial.repeat) in held:
+        return f"{trial!r} is answered in {store.path} and costs nothing"
+    others = sorted(repeat for _, repeat in held)
+    if others:
+        return f"{trial!r} is not answered: this request is, but only its repeats {', '.join(map(str, others))}"
+    near = results.nearest(store, trial.request)
+    if near is None:
+        return f"{trial!r} is not answered: {store.path} holds no answer from POST /{trial.request.endpoint}"
+    why = near.difference or elsewhere(plan)
+    return f"{trial!r} is not answered; the nearest answered request is {near.request_id}: {why}"
 
 
 def elsewhere(plan: Plan) -> str:

@@ -269,6 +269,20 @@ class Preview:
         return "".join(_preview_card(trial) for trial in self.trials)
 
 
+def check_types(templates: object, grid: object) -> None:
+    """Refuse what is no template and no grid, before it is taken apart."""
+    found = list(templates) if isinstance(templates, list | tuple) else [templates]
+    problems = [
+        f"{template!r} is no template; write PromptTemplate('name', user=...)"
+        for template in found
+        if isinstance(template, str) or template is None
+    ]
+    if grid is None:
+        problems.append("there is no grid; give ParameterGrid(model=..., temperature=[0, 0.7]), or a mapping")
+    if problems:
+        raise PlanError(problems)
+
+
 def validated(
     templates: Sequence[PromptTemplate],
     grid: ParameterGrid,

@@ -14,7 +14,7 @@ from functools import cache
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from promptlab import _text, diffs, ledger
+from promptlab import _text, diffs
 from promptlab._json import canonical, compact, utf8
 from promptlab.errors import NotFoundError
 from promptlab.requests import Request
@@ -87,6 +87,8 @@ class RunRow:
     started_at: str | None
     finished_at: str | None
     note: str
+    tags: tuple[str, ...]
+    archived: bool
 
 
 _RUN = f"select {', '.join(RunRow.__slots__)} from runs"  # noqa: S608 - our own column names
@@ -134,30 +136,16 @@ def run_of_plan(store: Store, plan_key: str, name: str) -> RunRow | None:
 
 def _run_row(row: sqlite3.Row) -> RunRow:
     values = dict(row)
-    return RunRow(**{**values, "plan": json.loads(values["plan"]), "backend": json.loads(values["backend"])})
+    parsed = {"plan": json.loads(values["plan"]), "backend": json.loads(values["backend"])}
+    return RunRow(**{**values, **parsed, "tags": tags_of(values["tags"]), "archived": bool(values["archived"])})
 
 
-_RUNS = f"""
-select runs.id, name, status, created_at, coalesce(counts, ({ledger.COUNTS})) as counts, plan, note
-from runs where archived = 0 order by runs.id
-"""  # noqa: S608 - a query of our own
-
-
-def runs_frame(store: Store) -> pd.DataFrame:
-    """Return one row a run: id, name, status, created_at, templates, model, counts, tokens, cost_usd, note."""
-    import pandas as pd  # noqa: PLC0415 - costs 0.3 s, so only where it is used
-
-    rows = [_run_summary(dict(row)) for row in store.read(_RUNS)]
-    names = ["id", "name", "status", "created_at", "templates", "models", "trials", "ok", "failed", "reused"]
-    table = pd.DataFrame(rows, columns=[*names, "attempts", "prompt_tokens", "completion_tokens", "cost_usd", "note"])
-    return table.astype({"prompt_tokens": "Int64", "completion_tokens": "Int64", "cost_usd": "float64"})
-
-
-def _run_summary(row: dict[str, Any]) -> dict[str, Any]:
-    plan = json.loads(row["plan"])
-    models = dict.fromkeys(str(cell.get("model")) for cell in plan["cells"])
-    names = dict.fromkeys(name for name, _ in plan["templates"])
-    return {**row, **json.loads(row["counts"]), "templates": ", ".join(names), "models": ", ".join(models)}
+def tags_of(text: str) -> tuple[str, ...]:
+    """Return the tags of a run as its row has them, as JSON; of a file that others wrote, whatever is a text."""
+    with suppress(ValueError, RecursionError):
+        found = json.loads(text)
+        return tuple(tag for tag in found if isinstance(tag, str)) if isinstance(found, list) else ()
+    return ()
 
 
 _SIZES = """
@@ -202,7 +190,7 @@ def trial_frame(store: Store, run: RunRow) -> pd.DataFrame:
 
     It is put together column by column: of 100,000 trials, rows as objects would take most of the time and memory.
     """
-    import pandas as pd  # noqa: PLC0415 - see runs_frame
+    import pandas as pd  # noqa: PLC0415 - see _typed
 
     read = _trial_columns(store, run)
     if not read["position"]:
@@ -240,7 +228,7 @@ def _case_columns(store: Store, case_ids: Iterable[int], run: RunRow) -> dict[st
 
 def case_columns(run: RunRow) -> dict[str, str]:
     """Return the columns of a trial frame that hold the cases' values, each with its name in the case."""
-    names = _column_names(run.plan["columns"], "case", taken={*COLUMNS, *_swept_names(run), *_all_names(run)})
+    names = column_names(run.plan["columns"], "case", taken={*COLUMNS, *_swept_names(run), *_all_names(run)})
     return {column: name for name, column in names.items()}
 
 
@@ -254,11 +242,11 @@ def _inputs(text: str) -> dict[str, Any]:
 
 
 def _varying_columns(cells: Sequence[Mapping[str, Any]], run: RunRow) -> dict[str, list[Any]]:
-    names = _column_names(varying(run.plan["cells"]), "param", taken=set(COLUMNS))
+    names = column_names(varying(run.plan["cells"]), "param", taken=set(COLUMNS))
     return {column: [_groupable(cell.get(name)) for cell in cells] for name, column in names.items()}
 
 
-def _column_names(names: Sequence[str], kind: str, *, taken: set[str]) -> dict[str, str]:
+def column_names(names: Sequence[str], kind: str, *, taken: set[str]) -> dict[str, str]:
     """Return name -> column; a name that is taken, or that looks as if it had been, has its kind put before it."""
     found: dict[str, str] = {}
     for name in names:
@@ -270,7 +258,7 @@ def _column_names(names: Sequence[str], kind: str, *, taken: set[str]) -> dict[s
 
 
 def _swept_names(run: RunRow) -> list[str]:
-    return list(_column_names(varying(run.plan["cells"]), "param", taken=set(COLUMNS)).values())
+    return list(column_names(varying(run.plan["cells"]), "param", taken=set(COLUMNS)).values())
 
 
 def _all_names(run: RunRow) -> set[str]:
@@ -301,7 +289,7 @@ def _holdable(value: Any) -> Any:
 
 def _typed(column: list[Any], dtype: str | None) -> Any:
     """Return a column as pandas holds it; what is not declared is told by its values."""
-    import pandas as pd  # noqa: PLC0415 - see runs_frame
+    import pandas as pd  # noqa: PLC0415 - costs 0.3 s, so only where it is used
 
     return column if dtype is None else pd.array(column, dtype=dtype)  # type: ignore[call-overload]  # stubs want a literal
 
@@ -516,14 +504,15 @@ class LoggedRequest:
 
     def _repr_html_(self) -> str:
         body = _text.html_messages([("request", _pretty(self.body)), ("response", _pretty(self.response or b""))])
-        rows = _text.html_table([_attempt_facts(attempt) for attempt in self.attempts], head=_ATTEMPT_HEAD)
+        rows = _text.html_table([attempt_facts(attempt) for attempt in self.attempts], head=ATTEMPT_HEAD)
         return _text.html_card(f"Request {self.id} · POST /{self.endpoint}", body + rows, note=self.model)
 
     def _table(self) -> str:
-        return _text.text_table([_attempt_facts(attempt) for attempt in self.attempts], head=_ATTEMPT_HEAD)
+        return _text.text_table([attempt_facts(attempt) for attempt in self.attempts], head=ATTEMPT_HEAD)
 
 
-_ATTEMPT_HEAD = ("attempt", "state", "HTTP", "sent at", "latency", "tokens", "error")
+#: What is shown of an attempt.
+ATTEMPT_HEAD = ("attempt", "state", "HTTP", "sent at", "latency", "tokens", "error")
 
 
 def logged_request(store: Store, request_id: int) -> LoggedRequest:
@@ -536,7 +525,8 @@ def logged_request(store: Store, request_id: int) -> LoggedRequest:
     return LoggedRequest(**dict(rows[0]), attempts=attempts)
 
 
-def _attempt_facts(attempt: Mapping[str, Any]) -> tuple[Any, ...]:
+def attempt_facts(attempt: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return an attempt as a row under `ATTEMPT_HEAD`."""
     latency = "" if attempt["latency_ms"] is None else _text.duration(attempt["latency_ms"] / 1000)
     counts = (attempt["prompt_tokens"], attempt["completion_tokens"])
     tokens = "" if counts == (None, None) else " + ".join("?" if count is None else str(count) for count in counts)

@@ -236,13 +236,25 @@ class PromptTemplate:
         return f"<PromptTemplate {self.name!r} {self.key[:8]}: {roles}; variables {variables}>"
 
     def _repr_html_(self) -> str:
-        rows = [(message["role"], _content_text(message)) for message in self._messages]
+        rows = [(message["role"], content_text(message)) for message in self._messages]
         return _text.html_card(f"{self.name} · {self.key[:8]}", _text.html_messages(rows), note=self.note)
 
     def _missing_sentence(self, name: str, columns: Sequence[str]) -> str:
         near = _text.nearest(name, columns)
         hint = f"did you mean the column {near!r}?" if near else f"the columns are {', '.join(columns) or 'none'}"
         return f"template {self.name!r} needs {{{{ {name} }}}}, which the cases do not have; {hint}"
+
+
+def variables_of(messages: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the names that the slots of stored messages read, sorted; none where they are no valid slots.
+
+    >>> variables_of([{"role": "user", "content": "{{ question }} in {{ lang }}"}])
+    ('lang', 'question')
+    """
+    try:
+        return _Slots("stored", messages).variables
+    except TemplateError:  # of a file that others wrote
+        return ()
 
 
 class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
@@ -504,7 +516,7 @@ def _edited(messages: list[dict[str, Any]], *, system: str | None, user: str | N
     return messages
 
 
-def _content_text(message: Mapping[str, Any]) -> str:
+def content_text(message: Mapping[str, Any]) -> str:
     """Return what a message says: its text, or as JSON whatever else it holds."""
     rest = {name: value for name, value in message.items() if name != "role"}
     if list(rest) == ["content"] and isinstance(rest["content"], str):

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from promptlab import Lab, LocalModel, ParameterGrid, Price, PromptTemplate, _loop
+from promptlab.endpoints import environment
 from promptlab.errors import BackendError, MissingKeyError, NotFoundError, PlanError, StoreError
-from promptlab.lab import environment
 from promptlab.testing import ManualClock, ScriptedBackend, error_reply, text_reply
 from studies import ASK, cases, plan_of
 

@@ -202,48 +202,6 @@ def test_a_run_without_trials_has_the_fixed_columns(lab_of):
 # Runs
 
 
-def test_runs_are_listed_with_what_they_came_to(lab_of):
-    """One row a run, the oldest first, with counts, tokens and cost."""
-    lab = lab_of(lambda body: error_reply(400, "no") if question(body) == "q1" else "yes")
-    lab.run(plan_of(lab, 2), name="first", note="a note", progress=False)
-    lab.run(plan_of(lab, 1), name="second", progress=False)
-    frame = lab.runs().drop(columns="created_at")
-    assert frame.to_dict("records") == [
-        {
-            "id": 1,
-            "name": "first",
-            "status": "done",
-            "templates": "ask",
-            "models": "m",
-            "trials": 2,
-            "ok": 1,
-            "failed": 1,
-            "reused": 0,
-            "attempts": 2,
-            "prompt_tokens": 8,
-            "completion_tokens": 1,
-            "cost_usd": 0.0,
-            "note": "a note",
-        },
-        {
-            "id": 2,
-            "name": "second",
-            "status": "done",
-            "templates": "ask",
-            "models": "m",
-            "trials": 1,
-            "ok": 1,
-            "failed": 0,
-            "reused": 1,
-            "attempts": 0,
-            "prompt_tokens": 0,
-            "completion_tokens": 0,
-            "cost_usd": 0.0,
-            "note": "",
-        },
-    ]
-
-
 @pytest.mark.parametrize("name", [2, np.int64(2), "same", "20"])
 def test_a_run_is_found_by_id_name_or_uid(lab_of, name):
     """Of several with one name it is the newest; a frame's own integers are ids too."""

@@ -46,6 +46,7 @@ class Judge(Panel):
     """
 
     view = "judge"
+    label = "Blind rating"
 
     def __init__(self, session: Session, *, rater: str, show: Sequence[str], reasons: Sequence[str]) -> None:
         super().__init__()

@@ -40,12 +40,14 @@ export function putDiff(element, pieces, { ranges = [], context = Infinity, limi
   });
 }
 
-// [[start, part]]: what stays of a kept text between changes.
+// [[start, part]]: what stays of a kept text between changes, cut between words where there are any near.
 function contextOf(text, context, hasBefore, hasAfter) {
   if (text.length <= 2 * context + 20 || (!hasBefore && !hasAfter)) return [[0, text]];
-  const parts = [];
-  if (hasBefore) parts.push([0, text.slice(0, context)]);
-  if (hasAfter) parts.push([text.length - context, text.slice(-context)]);
+  const parts = [], blank = text.indexOf(" ", text.length - context) + 1;
+  const start = blank && blank < text.length - context / 2 ? blank : text.length - context;
+  const end = hasAfter ? Math.max(text.lastIndexOf(" ", context), context / 2) : text.length;
+  if (hasBefore) parts.push([0, text.slice(0, end)]);
+  if (hasAfter) parts.push([start, text.slice(start)]);
   return parts;
 }
 
@@ -118,14 +120,18 @@ const BRACKETS = { object: ["{", "}"], array: ["[", "]"] };
 
 function jsonRow(row, id, isHere, marks) {
   const element = h("div.json-row", {
-    id, role: "treeitem", "aria-level": row.depth + 1, "aria-expanded": row.count && row.kind !== "rest" ? String(row.isOpen) : null,
-    class: isHere ? "json-row here" : "json-row", style: { paddingLeft: `${row.depth * 14 + 16}px` },
+    id, role: "treeitem", class: isHere ? "json-row here" : "json-row", "aria-level": row.depth + 1,
+    "aria-expanded": row.count && row.kind !== "rest" ? String(row.isOpen) : null,
+    style: { paddingLeft: `${row.depth * 14 + 16}px` },
   });
-  if (row.key !== null) element.append(h("span.json-key", {}, typeof row.key === "string" ? JSON.stringify(row.key) : String(row.key)), ": ");
+  if (row.key !== null) {
+    element.append(h("span.json-key", {}, typeof row.key === "string" ? JSON.stringify(row.key) : row.key), ": ");
+  }
   if (row.kind === "rest") element.append(h("span.muted", {}, `… ${row.count} more`));
   else if (BRACKETS[row.kind]) {
     const [start, end] = BRACKETS[row.kind];
-    element.append(start, row.isOpen ? "" : h("span.muted", {}, row.count ? ` ${row.count} ${row.count === 1 ? "item" : "items"} ` : ""), row.isOpen ? "" : end);
+    const items = row.count ? ` ${row.count} ${row.count === 1 ? "item" : "items"} ` : "";
+    element.append(start, ...(row.isOpen ? [] : [h("span.muted", {}, items), end]));
   } else {
     const value = h(`span.json-${row.kind}`);
     putText(value, row.text.length > 5000 ? `${row.text.slice(0, 5000)}…` : row.text, { marks });
@@ -157,6 +163,7 @@ function joinedTokens(tokens) {
 }
 
 export function tokenTitle(token) {
-  const others = token.alternatives.filter(one => !one.isChosen).map(one => `${JSON.stringify(one.text)} ${percent(one.probability, 1)}`);
+  const others = token.alternatives.filter(one => !one.isChosen)
+    .map(one => `${JSON.stringify(one.text)} ${percent(one.probability, 1)}`);
   return [percent(token.probability, 1), ...(others.length ? [`instead: ${others.join(", ")}`] : [])].join("\n");
 }

@@ -96,6 +96,7 @@ export function matrixDrawer(view) {
     update() {
       const wasOpen = !element.hidden;
       element.hidden = !view.ui.isOpen;
+      if (view.ui.isOpen && !wasOpen) requestAnimationFrame(() => view.table.move(view.table.cursor.row));
       if (view.ui.isOpen && (!wasOpen || detail?.version !== view.state.version)) load();
       else if (view.ui.isOpen) draw();
     },

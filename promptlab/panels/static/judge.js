@@ -14,7 +14,7 @@ const VOTED = { left: "left is better", right: "right is better", tie: "a tie", 
 const WAITING = "not saved yet: the kernel does not answer. The vote is kept here and sent when it does"
   + " (after a restart: when the cell is run again)";
 
-export function judge(panel) {
+export function view(panel) {
   // Votes that wait, by session; of the page, since a cell that is run again draws a new panel.
   const waiting = globalThis[Symbol.for("promptlab.votes")] ??= new Map();
   const look = judgeElements({ vote, undo, skip: () => vote("skip"), finish: askToFinish, mark: toggleMarks });

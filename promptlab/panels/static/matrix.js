@@ -5,13 +5,13 @@ import { bindKeys, dialog } from "./keys.js";
 import { debounce, newest } from "./rpc.js";
 import { grid } from "./grid.js";
 import { tokenList } from "./tokens.js";
-import { DENSITIES, columnName, drawMatrixHeads, drawMatrixRow, matrixColumns } from "./matrixcells.js";
+import { DENSITIES, ROW_HEAD_PX, drawMatrixHeads, drawMatrixRow, matrixColumns, textPx, valuesOf } from "./matrixcells.js";
 import { matrixBar } from "./matrixbar.js";
 import { matrixDrawer } from "./drawer.js";
 
 const LOOK = { mode: "text", diff: null, facets: false, isOpen: false, tab: "output" };
 
-export function matrix(panel) {
+export function view(panel) {
   const view = matrixView(panel);
   const bar = matrixBar(view), drawer = matrixDrawer(view), empty = h("div.empty", { hidden: true });
   const room = h("div.room"), caption = h("div.caption.muted");
@@ -33,15 +33,18 @@ export function matrix(panel) {
   });
   room.append(table.element, empty, drawer.element);
   Object.assign(view, { table, bar, drawer });
+  table.element.addEventListener("scroll", () => view.scrolled(), { passive: true, signal: panel.signal });
 
   view.redraw = () => {
     bar.update();
     drawer.update();
     table.refresh();
+    room.style.setProperty("--text-px", `${textPx(view.rowHeight)}px`);
     const { rows, caption: text, constants } = view.state;
     empty.hidden = rows > 0;
     empty.textContent = view.state.rows_in_all ? "No row meets the search and the filters." : "Nothing to compare yet.";
-    caption.replaceChildren(...[text, ...constants.map(([name, value]) => `${name} = ${value}`)].map(part => h("span", {}, part)));
+    const facts = [text, ...constants.map(([name, value]) => `${name} = ${value}`)];
+    caption.replaceChildren(...facts.map(fact => h("span", {}, fact)));
   };
   // Take over a state of the kernel; the cursor stays on its row if that is still there.
   view.apply = async (state, { keepScroll = false } = {}) => {
@@ -57,11 +60,18 @@ export function matrix(panel) {
   bindKeys(panel, table.element, table.keys);
   bindKeys(panel, panel.body, matrixKeys(view));
   panel.on(message => hearKernel(view, message));
-  panel.watch(() => view.redraw());
+  panel.watch(patch => {
+    if (!patch || "matrix" in patch) view.redraw();
+    if (!patch || "at" in patch) view.goTo(panel.state.at);
+  });
   watchWidth(view, room);
   table.element.addEventListener("dblclick", () => drawer.open(), { signal: panel.signal });
   view.redraw();
-  panel.hello().then(state => state && view.apply(state, { keepScroll: true })).then(() => view.goTo(view.state.at)).catch(() => {});
+  const begin = state => {
+    if (state) view.apply(state, { keepScroll: true });
+    view.goTo(panel.state.at ?? view.state.at);
+  };
+  panel.hello().then(begin).catch(() => {});
 }
 
 // What the parts of the panel share: the kernel's state, how it is looked at, and what people did since it was loaded.
@@ -70,6 +80,7 @@ function matrixView(panel) {
   const stepped = new Map(); // cell -> {cells, at}: the variant that is looked at
   const picked = new Map(); // cell -> [row, column]
   const tokens = new Map(); // output -> its tokens
+  let sight = [0, 0]; // first and last column in sight
   const placeOf = (row, column) => `${row.key} ${column}`;
   const view = {
     panel, state: panel.first, rowHeight: 0, columnWidth: 0, marks: null, number: null,
@@ -78,7 +89,17 @@ function matrixView(panel) {
     layout(widthPx) {
       const columns = matrixColumns(view.state.columns, widthPx);
       view.columnWidth = columns.at(-1).width;
+      sight = sightOf(view, widthPx);
       return columns;
+    },
+    isInSight: column => column >= sight[0] && column <= sight[1],
+    // Only columns in sight are drawn; the others follow when they are scrolled to.
+    scrolled() {
+      const now = sightOf(view, view.table.element.clientWidth);
+      if (now[0] >= sight[0] && now[1] <= sight[1]) return;
+      sight = now;
+      view.table.redrawHeads();
+      view.table.refresh();
     },
     take(state) {
       view.state = state;
@@ -136,10 +157,13 @@ function matrixView(panel) {
 // What a person can do; each says when it did not work, and takes back what it showed too early.
 function matrixActions(the, { stepped, picked, placeOf }) {
   const ask = (op, args) => the().panel.call(op, args);
+  const chosen = () => {
+    const { row, column } = the().table.cursor;
+    return picked.size ? [...picked.values()] : [[row, column - 1]];
+  };
   const changeSpec = newest(change => ask("spec", { change }));
   const tell = debounce(() => {
-    const view = the(), { row, column } = view.table.cursor;
-    if (view.state.rows) ask("select", { cells: picked.size ? [...picked.values()] : [[row, Math.max(0, column - 1)]] }).catch(() => {});
+    if (the().state.rows) ask("select", { cells: chosen() }).catch(() => {});
   }, 300);
   const optimistic = async (id, fields, was, send) => {
     the().judge(id, fields);
@@ -162,8 +186,7 @@ function matrixActions(the, { stepped, picked, placeOf }) {
     setBaseline(place) {
       const { columns, spec } = the().state, head = columns[place];
       if (!head) return undefined;
-      const values = Object.fromEntries(spec.columns.map((name, level) => [name, head.values[level]]));
-      const isIt = JSON.stringify(values) === JSON.stringify(spec.baseline);
+      const values = valuesOf(spec, head), isIt = JSON.stringify(values) === JSON.stringify(spec.baseline);
       if (!isIt && !the().ui.diff) the().look({ diff: "words" });
       return the().change({ baseline: isIt ? null : values }, { keepScroll: true });
     },
@@ -175,24 +198,29 @@ function matrixActions(the, { stepped, picked, placeOf }) {
     rate(value, scale) {
       const cell = shown();
       if (!cell) return;
-      const was = { rating: cell.rating, scale: cell.scale, raters: cell.raters };
-      optimistic(cell.output_id, { rating: value, scale }, was, () => ask("rate", { output_id: cell.output_id, value, scale }));
+      const id = cell.output_id, was = { rating: cell.rating, scale: cell.scale, raters: cell.raters };
+      optimistic(id, { rating: value, scale }, was, () => ask("rate", { output_id: id, value, scale }));
     },
     pin() {
       const cell = shown();
       if (!cell) return;
-      optimistic(cell.output_id, { pinned: !cell.pinned }, { pinned: cell.pinned }, () => ask("pin", { output_id: cell.output_id, pinned: !cell.pinned }));
+      const id = cell.output_id, pinned = !cell.pinned;
+      optimistic(id, { pinned }, { pinned: cell.pinned }, () => ask("pin", { output_id: id, pinned }));
     },
     note(text) {
       const cell = shown();
       if (!cell || (cell.note ?? "") === text) return;
-      optimistic(cell.output_id, { note: text || null }, { note: cell.note }, () => ask("note", { output_id: cell.output_id, text }));
+      const id = cell.output_id;
+      optimistic(id, { note: text || null }, { note: cell.note }, () => ask("note", { output_id: id, text }));
     },
     async step(by) {
       const view = the(), here = view.current();
       if (!here?.cell || here.cell.variants < 2) return view.panel.say("all repeats of this cell gave the same answer");
       const place = placeOf(here.row, here.column);
-      if (!stepped.has(place)) stepped.set(place, { ...(await ask("variants", { row: here.row.index, column: here.column })), at: here.cell.variant });
+      if (!stepped.has(place)) {
+        const { cells } = await ask("variants", { row: here.row.index, column: here.column });
+        stepped.set(place, { cells, at: here.cell.variant });
+      }
       const steps = stepped.get(place);
       steps.at = (steps.at + by + steps.cells.length) % steps.cells.length;
       view.table.refresh();
@@ -207,9 +235,8 @@ function matrixActions(the, { stepped, picked, placeOf }) {
       tell();
     },
     async exportPicked() {
-      const { row, column } = the().table.cursor;
-      const { cells, trials } = await ask("select", { cells: picked.size ? [...picked.values()] : [[row, column - 1]] });
-      the().panel.say(`${count(cells)} cell${cells === 1 ? "" : "s"}, ${count(trials)} trial${trials === 1 ? "" : "s"}: read them in Python as panel.selection`);
+      const { cells, trials } = await ask("select", { cells: chosen() });
+      the().panel.say(`cells: ${count(cells)}, trials: ${count(trials)}; in Python they are panel.selection`);
     },
     async copyLink() {
       const { row, column } = the().table.cursor, { code } = await ask("link", { row, column: column - 1 });
@@ -224,10 +251,14 @@ function matrixActions(the, { stepped, picked, placeOf }) {
     async refresh() {
       await the().apply(await ask("refresh"));
     },
+    // Views of one panel share the cursor; it outlives a reload of the page.
     goTo(at) {
-      if (at) the().table.move(at[0], at[1] + 1);
+      const { cursor } = the().table;
+      if (at && (at[0] !== cursor.row || at[1] !== cursor.column - 1)) the().table.move(at[0], at[1] + 1);
     },
     moved() {
+      const { panel, table: { cursor: { row, column } } } = the(), at = [row, column - 1];
+      if (String(panel.state.at) !== String(at)) panel.set({ at });
       the().drawer.follow();
       tell();
     },
@@ -242,7 +273,8 @@ function matrixActions(the, { stepped, picked, placeOf }) {
         view.panel.say(`saved the view ${input.value.trim()}`);
         box.close();
       };
-      const box = dialog(view.panel, "Save this view", h("form.bar", { onsubmit: save }, input, h("button.primary", { type: "submit" }, "Save")));
+      const form = h("form.bar", { onsubmit: save }, input, h("button.primary", { type: "submit" }, "Save"));
+      const box = dialog(view.panel, "Save this view", form);
     },
     async loadView(name) {
       try { await the().apply(await ask("load_view", { name })); } catch { the().bar.update(); }
@@ -252,7 +284,8 @@ function matrixActions(the, { stepped, picked, placeOf }) {
 
 function matrixKeys(view) {
   const toggle = (name, value, none) => () => view.look({ [name]: view.ui[name] === value ? none : value });
-  const stars = [1, 2, 3, 4, 5].map(value => [String(value), value === 1 ? "1 to 5: rate with stars" : "", () => view.rate(value, "stars")]);
+  const stars = [1, 2, 3, 4, 5].map(value => [String(value), value === 1 ? "rate with stars, 1 to 5" : "",
+    () => view.rate(value, "stars")]);
   return [
     ["Enter", "open the details, then go into them", () => view.drawer.open()],
     ["+ =", "rate as good", () => view.rate(1, "thumbs")],
@@ -320,6 +353,11 @@ function watchWidth(view, room) {
   const sizes = new ResizeObserver(again);
   sizes.observe(room);
   view.panel.signal.addEventListener("abort", () => sizes.disconnect());
+}
+
+function sightOf({ columnWidth, table }, widthPx) {
+  const left = table?.element.scrollLeft ?? 0, first = Math.floor(left / columnWidth);
+  return [first, Math.ceil((left + widthPx - ROW_HEAD_PX) / columnWidth)];
 }
 
 const SPECIAL = /[.*+?^${}()|[\]\\]/g;
