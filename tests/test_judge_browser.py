@@ -21,7 +21,7 @@ def study(path, n=8):
     lab = Lab(path, backend=ScriptedBackend(answer))
     templates = [PromptTemplate(name, system=f"SECRET-{name.upper()}", user="{{ q }}") for name in ("terse", "wordy")]
     cases = [{"q": f"Question {letter}?"} for letter in "ABCDEFGHIJKL"[:n]]
-    grid = ParameterGrid(model="model-x", temperature=0.125, max_tokens=77)
+    grid = ParameterGrid(model="model-x", temperature=0.7316495, max_tokens=77)
     run = lab.run(templates, grid, cases=cases, name="the study", progress=False)
     return run.judge(by="template", criterion="Which is shorter?")
 """
@@ -221,7 +221,7 @@ def test_nothing_that_tells_a_variant_crosses_the_wire(jupyter, rated):
         "wordy",
         "SECRET-",
         "model-x",
-        "0.125",
+        "0.7316495",
         "the study",
         '"left_id"',
         '"output_id"',
