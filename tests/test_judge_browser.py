@@ -119,6 +119,8 @@ def test_finishing_early_asks_once(jupyter, rated):
     press(page, "1", "f")
     dialog = panel(page).get_by_role("dialog")
     assert "1 of 9 are judged" in dialog.inner_text()
+    press(page, "2", "u", "f")
+    assert (votes(jupyter, "early"), dialog.count()) == ([("left", 1, None)], 1)
     press(page, "Escape")
     assert dialog.count() == 0
     assert jupyter.run_code(page, "print(judge.is_finished)") == "False\n"
