@@ -82,8 +82,8 @@ export function drawVersions(panel) {
     const rows = [];
     let isIn = false;
     for (const item of withGaps(message)) {
-      const role = h("th.role", { scope: "row" }, rows.length ? "" : message.role,
-        !rows.length && CHANGES[message.change] && h(`span.chip.${CHANGES[message.change]}`, {}, message.change));
+      const role = rows.length ? h("td.role") : h("th.role", { scope: "row" }, message.role,
+        CHANGES[message.change] && h(`span.chip.${CHANGES[message.change]}`, {}, message.change));
       if (item.gap) {
         isIn = false;
         rows.push(h("tr.gap", {}, role, h("td", { colspan: isSide ? 2 : 1 }, h("button.quiet", { onclick: event => fold(event, item.gap, isSide) },
@@ -101,12 +101,12 @@ export function drawVersions(panel) {
 
   function fold(event, lines, isSide) {
     const row = event.target.closest("tr"), role = row.firstElementChild;
-    row.replaceWith(...lines.map((line, at) => drawLine(line, isSide, at ? h("th.role") : role)));
+    row.replaceWith(...lines.map((line, at) => drawLine(line, isSide, at ? h("td.role") : role)));
   }
 
   function drawLine([before, after], isSide, role) {
-    if (isSide) return h("tr", {}, role, [before, after].map(side => h(side ? "td" : "td.none", {}, drawPieces(side ?? []))));
-    return h("tr", {}, role, h("td", {}, drawPieces(bothSides(before ?? [], after ?? []))));
+    if (isSide) return h("tr", {}, role, [before, after].map(side => h(side ? "td.said" : "td.said.none", {}, drawPieces(side ?? []))));
+    return h("tr", {}, role, h("td.said", {}, drawPieces(bothSides(before ?? [], after ?? []))));
   }
 
   const drawPieces = pieces => h("div.text", { dir: "auto" }, pieces.map(([kind, piece, isSlot]) =>
