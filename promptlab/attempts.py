@@ -133,6 +133,15 @@ class Outcome:
     usage: Usage = Usage()
     sent: str | None = None
 
+    @property
+    def is_unpaid(self) -> bool:
+        """Whether it surely cost nothing: it never arrived, or the server answered with an error and no usage.
+
+        A reply with status 200 that cannot be read was paid for, nobody knows how much.
+        """
+        is_success = self.http_status is not None and 200 <= self.http_status < 300  # noqa: PLR2004 - 2xx
+        return self.state == "error" and self.usage.whole is None and not is_success
+
 
 def from_reply(reply: Reply, *, model: str, secrets: Iterable[str] = ()) -> Outcome:
     """Parse one reply to a request for `model`; `secrets` are replaced wherever they stand."""

@@ -12,6 +12,9 @@
     ├── StoreError             the SQLite file cannot be read or written
     │   └── ReadOnlyError      the file can be read but not written
     ├── SearchError            a search cannot be understood
+    ├── ComparisonError        a comparison matrix cannot be laid out as asked
+    ├── JudgementError         a rating, note or view cannot be taken as it is
+    ├── RatingError            a rating session cannot be planned, or does not take or tell what it was asked for
     ├── NotFoundError          no run, request or template of that name or id
     └── RunError               a run ended early, and `on_error="stop"` asked to hear of it
 
@@ -105,6 +108,18 @@ class ReadOnlyError(StoreError):
 
 class SearchError(_ProblemsError):
     """A search cannot be understood; `problems` lists every reason."""
+
+
+class ComparisonError(_ProblemsError):
+    """A comparison matrix cannot be laid out as asked; `problems` lists every reason."""
+
+
+class JudgementError(PromptlabError):
+    """A rating, note, pin or view cannot be taken as it is."""
+
+
+class RatingError(PromptlabError):
+    """A rating session cannot be planned, or does not take or tell what it was asked for."""
 
 
 class NotFoundError(PromptlabError, LookupError):

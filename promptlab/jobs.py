@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from promptlab import requests
-from promptlab.attempts import Outcome, told
+from promptlab.attempts import Outcome, Usage, told
 from promptlab.prices import most_completion
 from promptlab.requests import Request
 from promptlab.retries import Refusal, Stop, classify, refusal
@@ -59,6 +59,17 @@ class Job:
         """The most tokens that the answers can have; 0 where there is no bound."""
         return self.choices * (most_completion(self.params) or 0)
 
+    def counted_tokens(self, usage: Usage) -> float | None:
+        """Return what the answered job counts for in a limit on tokens; None while only its bound is known.
+
+        Providers count what a request may take when it comes: an estimate from its characters, and `max_tokens`
+        (OpenAI's guide to rate limits). So that is what it counts for, or its usage where that is more.
+        """
+        if usage.prompt_tokens is None:
+            return None
+        completion = max(self.most_completion_tokens, usage.completion_tokens or 0)
+        return max(usage.prompt_tokens, self.likely_prompt_tokens) + completion
+
     def singly(self, *, after: int = 0, was_refused: bool = False) -> list[Job]:
         """Return the job of each sample but the first ones."""
         return [replace(self, sample_ids=(each,), was_refused=was_refused) for each in self.sample_ids[after:]]
@@ -84,6 +95,7 @@ class Progress:
     cost_usd: float = 0.0
     has_unknown_cost: bool = False
     last_error: str | None = None
+    is_paused: bool = False
 
     @property
     def finished(self) -> int:

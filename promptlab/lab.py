@@ -50,10 +50,13 @@ from promptlab.templates import PromptTemplate
 from promptlab.versions import Versions
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     import pandas as pd
     from openai import AsyncOpenAI
 
     from promptlab.panels.history import History
+    from promptlab.panels.matrix import Matrix, MatrixOptions
     from promptlab.panels.versions import PromptDiff
 
 _OPEN: weakref.WeakSet[Lab] = weakref.WeakSet()
@@ -247,6 +250,8 @@ class Lab:
         on_error
             `continue`: a failed trial is a row with its error. `stop`: the first one ends the run and raises
             `RunError`.
+        progress
+            Show how far it is: in Jupyter the run's monitor, elsewhere a bar; a run that sends nothing shows neither.
         """
         return self.start(
             templates,
@@ -261,6 +266,7 @@ class Lab:
             share_prompt=share_prompt,
             retry_failed=retry_failed,
             on_error=on_error,
+            progress=False,  # who waits shows it
         ).wait(progress=progress)
 
     def start(
@@ -278,10 +284,11 @@ class Lab:
         share_prompt: bool = False,
         retry_failed: bool = False,
         on_error: OnError = "continue",
+        progress: bool = True,
     ) -> Run:
         """Start a run in the background and return it at once: `run.wait()`, `run.stop()`, `await run`; see `run`.
 
-        Closing the lab stops it.
+        In Jupyter its monitor is shown, unless `progress` is false. Closing the lab stops it.
         """
         plan = self._planned(templates, grid, cases=cases, repeats=repeats, generation=generation)
         options = Options(
@@ -293,7 +300,10 @@ class Lab:
             retry_failed=retry_failed,
             on_error=on_error,
         )
-        return self._launcher.start(plan, options)
+        run = self._launcher.start(plan, options)
+        if progress:
+            run.show()
+        return run
 
     def ask(self, template: PromptTemplate, case: Case | None = None, *, generation: int = 0, **params: Any) -> Answer:
         """Return one logged answer, for the first minute with a prompt; asking the same again costs nothing.
@@ -403,6 +413,14 @@ class Lab:
     def load(self, name: str | int) -> Run:
         """Return a past run by its id, or by its name (the newest of that name)."""
         return Run(self.store, results.find_run(self.store, name).id)
+
+    def compare(self, runs: Iterable[Run | str | int], **layout: Unpack[MatrixOptions]) -> Matrix:
+        """Return the comparison matrix of several runs, their cases aligned by value; see `Run.compare`."""
+        from promptlab.panels.matrix import compare  # noqa: PLC0415 - panels are loaded where one is shown
+
+        listed = [runs] if isinstance(runs, Run | str | int) else runs
+        found = [results.find_run(self.store, run.id if isinstance(run, Run) else run) for run in listed]
+        return compare(self.store, [run.id for run in found], **layout)
 
     def request(self, request_id: int) -> LoggedRequest:
         """Return one logged request with every attempt: exact request, exact response, headers, `.as_curl()`."""

@@ -12,7 +12,7 @@ import platform
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
 from itertools import groupby
@@ -110,7 +110,9 @@ class Launcher:
     def settle(self) -> None:
         """Stop every live run, and wait until what is in flight is logged."""
         while self.live:
-            self.live.popitem()[1][1].settle()
+            run, live = self.live.popitem()[1]
+            live.settle()
+            run.leave()
 
     # Checks
 
@@ -207,7 +209,8 @@ class Launcher:
         runner.progress.answered_before = sum(state == "done" for state in samples.values())
         runner.progress.failed = len(samples) - runner.progress.answered_before - len(todo)
         jobs = _jobs(plan, states, todo, share_prompt=options.share_prompt)
-        self.live[run.id] = run, began(run, runner, runner.execute(run.id, jobs))
+        again = partial(self.start, plan, replace(options, retry_failed=True))
+        self.live[run.id] = run, began(run, runner, runner.execute(run.id, jobs), again=again)
         return run
 
     def _runner(self, run: Run, options: Options) -> Runner:

@@ -472,6 +472,11 @@ update samples set state = 'stopped', failure = ?, reason = ?, owner = null, lea
 where id = ? and (state in ('todo', 'failed', 'stopped') or (state = 'leased' and owner = ?))
 """
 _RENEW = "update samples set lease_until = ? where state = 'leased' and owner = ?"
+_RENEW_SENT = """
+update samples set lease_until = ? where state = 'leased' and owner = ? and exists (
+  select 1 from attempt_samples join attempts on attempts.id = attempt_id
+  where sample_id = samples.id and attempts.state = 'sent')
+"""
 _ABANDON_ALL = """
 update attempts set state = 'unknown', error_type = 'cancelled', error_message = 'the run ended before an answer came'
 where state = 'sent' and id in (
@@ -528,9 +533,9 @@ def stop_samples(
     connection.executemany(_FORGET_COUNTS, [(sample_id,) for sample_id in stopped])
 
 
-def renew_leases(connection: sqlite3.Connection, owner: str, *, now_s: float) -> None:
-    """Hold on to every sample of this owner for another while."""
-    connection.execute(_RENEW, (now_s + LEASE_S, owner))
+def renew_leases(connection: sqlite3.Connection, owner: str, *, now_s: float, only_sent: bool = False) -> None:
+    """Hold on to every sample of this owner for another while, or only to those that are in flight."""
+    connection.execute(_RENEW_SENT if only_sent else _RENEW, (now_s + LEASE_S, owner))
 
 
 def start_run(

@@ -484,3 +484,14 @@ class Budget:
         """Replace a reservation by the real cost; where that is not known, the worst case counts as spent."""
         self.reserved_usd -= worst_usd
         self.spent_usd += worst_usd if cost_usd is None else cost_usd
+
+    def told(self, worst_usd: float) -> str:
+        """Say why a request that can cost this much is not sent."""
+        if not self.spent_usd:
+            return (
+                f"max_cost_usd={self.cap_usd:g} is too low for a single request, which can cost up to ${worst_usd:.6f}"
+            )
+        return (
+            f"max_cost_usd={self.cap_usd:g} is reached: ${self.spent_usd:.6f} was spent or may have been, and the next"
+            f" request can cost up to ${worst_usd:.6f}; run it again with a higher cap to go on"
+        )

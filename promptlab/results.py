@@ -223,8 +223,18 @@ def _trial_columns(store: Store, run: RunRow) -> dict[str, list[Any]]:
 def _case_columns(store: Store, case_ids: Iterable[int], run: RunRow) -> dict[str, list[Any]]:
     parsed = {row[0]: _inputs(row[1]) for row in store.read(_CASES, (run.id,))}
     cases = [parsed[key] for key in case_ids]
-    names = _column_names(run.plan["columns"], "case", taken={*COLUMNS, *_swept_names(run), *_all_names(run)})
-    return {column: [case.get(name) for case in cases] for name, column in names.items()}
+    return {column: [case.get(name) for case in cases] for column, name in case_columns(run).items()}
+
+
+def case_columns(run: RunRow) -> dict[str, str]:
+    """Return the columns of a trial frame that hold the cases' values, each with its name in the case."""
+    names = column_names(run.plan["columns"], "case", taken={*COLUMNS, *_swept_names(run), *_all_names(run)})
+    return {column: name for name, column in names.items()}
+
+
+def setting_columns(run: RunRow) -> list[str]:
+    """Return the columns of a trial frame that hold its settings: template, version, and what varies."""
+    return ["template", "version", *_swept_names(run)]
 
 
 def _inputs(text: str) -> dict[str, Any]:
@@ -232,11 +242,11 @@ def _inputs(text: str) -> dict[str, Any]:
 
 
 def _varying_columns(cells: Sequence[Mapping[str, Any]], run: RunRow) -> dict[str, list[Any]]:
-    names = _column_names(varying(run.plan["cells"]), "param", taken=set(COLUMNS))
+    names = column_names(varying(run.plan["cells"]), "param", taken=set(COLUMNS))
     return {column: [_groupable(cell.get(name)) for cell in cells] for name, column in names.items()}
 
 
-def _column_names(names: Sequence[str], kind: str, *, taken: set[str]) -> dict[str, str]:
+def column_names(names: Sequence[str], kind: str, *, taken: set[str]) -> dict[str, str]:
     """Return name -> column; a name that is taken, or that looks as if it had been, has its kind put before it."""
     found: dict[str, str] = {}
     for name in names:
@@ -248,7 +258,7 @@ def _column_names(names: Sequence[str], kind: str, *, taken: set[str]) -> dict[s
 
 
 def _swept_names(run: RunRow) -> list[str]:
-    return list(_column_names(varying(run.plan["cells"]), "param", taken=set(COLUMNS)).values())
+    return list(column_names(varying(run.plan["cells"]), "param", taken=set(COLUMNS)).values())
 
 
 def _all_names(run: RunRow) -> set[str]:

@@ -9,22 +9,30 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Coroutine, Generator, Mapping
+import time
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from promptlab import _loop, _text, accounts, histories, reruns, results
+from promptlab import _loop, _text, accounts, histories, judging, reruns, results
 from promptlab.accounts import Spending
 from promptlab.cases import Cases
 from promptlab.errors import BackendError, RunError
 from promptlab.grids import ParameterGrid
 from promptlab.jobs import Progress
+from promptlab.pairings import Tied, Variant
+from promptlab.panels._panel import is_in_kernel
 from promptlab.runner import Runner
 from promptlab.store import Store
 from promptlab.templates import PromptTemplate
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from promptlab.panels.judge import Judge
+    from promptlab.panels.matrix import Matrix
+    from promptlab.panels.monitor import Monitor
 
 POLL_S = 0.1  # how often a waiting cell looks: a tenth of a second is at once for a person
 
@@ -39,6 +47,8 @@ class Run:
         self._store = store
         self._row = results.run_row(store, run_id)
         self._live: LiveRun | None = None
+        self._again: Callable[[], Run] | None = None  # starts its plan again, and asks for what failed as well
+        self._monitor: Monitor | None = None
         self._is_as_it_was = is_as_it_was
 
     @property
@@ -53,9 +63,10 @@ class Run:
 
     @property
     def status(self) -> str:
-        """`planned`, `running`, `done` (every trial has an end), `stopped` (some were not asked) or `failed`."""
+        """`planned`, `running`, `paused`, `done` (all have an end), `stopped` (not all were asked) or `failed`."""
         self._refresh()
-        return self._row.status
+        is_paused = self._live is not None and self._live.runner.progress.is_paused
+        return "paused" if is_paused and self._row.status == "running" else self._row.status
 
     @property
     def reason(self) -> str | None:
@@ -115,6 +126,68 @@ class Run:
         columns = ["position", "template", "case", "repeat", "status", "error", "request_id"]
         return frame.loc[frame["status"] != "ok", columns]
 
+    def judge(
+        self,
+        *,
+        a: Variant | None = None,
+        b: Variant | None = None,
+        by: str | Sequence[str] | None = None,
+        n: int = 100,
+        criterion: str = "Which answer is better?",
+        rater: str = "me",
+        seed: int = 0,
+        show: Sequence[str] | None = None,
+        tied: Tied = "identical",
+        reasons: Sequence[str] = ("facts", "tone", "length"),
+    ) -> Judge:
+        """Open a blind pairwise rating: two answers side by side, without a word of where they came from until the end.
+
+        All pairings are planned and stored before one is shown: drawn by the seed from the items (case, repeat and the
+        other settings) that both sides have answered, each case once before any comes again; of every two pairings each
+        variant is on the left once; a tenth comes back later mirrored, to tell how far you agree with yourself. The
+        same call goes on where the session stopped, also after a restart, and of a finished one shows the result.
+
+        Parameters
+        ----------
+        a, b
+            The two variants, by the same columns of `frame()`: `{"template": "terse"}`. Settings that they do not name
+            are equal on both sides.
+        by
+            Instead of a and b: compare all values of a column, or combinations of several, each against each.
+        n
+            How many pairs at most, mirrored repeats not counted.
+        criterion
+            What to go by; shown above the answers.
+        rater
+            Who judges. Raters share a session's pairings and vote each for themselves.
+        seed
+            Another seed draws another session.
+        show
+            Columns of the cases to show above the answers; left out, those that the prompts use.
+        tied
+            Which answers are a tie without asking: `identical` ones, or those that differ in `whitespace` at most.
+        reasons
+            Words on offer for why.
+
+        Raises
+        ------
+        RatingError
+            When there is nothing to compare; the message says what can be.
+
+        >>> import tempfile
+        >>> from promptlab.testing import sample_lab
+        >>> with tempfile.TemporaryDirectory() as folder, sample_lab(f"{folder}/sample.db") as lab:
+        ...     lab.load("capitals").judge(a={"template": "terse"}, b={"template": "chatty"}, n=4)
+        <Judge me, Which answer is better?, 0 of 4 judged>
+        """
+        from promptlab.panels.judge import Judge  # noqa: PLC0415 - loads pydantic, so only where it is used
+
+        session = judging.opened(
+            self._store, self._row, a=a, b=b, by=by, n=n, criterion=criterion, seed=seed, tied=tied
+        )
+        shown = judging.inputs_used(self._store, self._row) if show is None else show
+        return Judge(session, rater=rater, show=shown, reasons=reasons)
+
     @property
     def usage(self) -> Spending:
         """The attempts and tokens this run spent, failed attempts included; what it reused is not in it."""
@@ -124,6 +197,82 @@ class Run:
     def cost_usd(self) -> float | None:
         """What this run spent, in USD; None when no price is known. `usage` counts what is left out of it."""
         return self.usage.cost_usd
+
+    def compare(
+        self,
+        rows: str | Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
+        *,
+        repeats: Literal["fold", "columns"] | None = None,
+        baseline: Mapping[str, Any] | Sequence[Any] | None = None,
+        filters: Mapping[str, Any] | None = None,
+        search: str | None = None,
+        scorer: str | None = None,
+        sort: str | Mapping[str, Any] | None = None,
+        hidden: Sequence[Any] | None = None,
+        density: Literal["S", "M", "L"] | None = None,
+        view: str | None = None,
+        at: tuple[Any, Any] | None = None,
+        rater: str | None = None,
+    ) -> Matrix:
+        """Return the comparison matrix: outputs side by side, to search, filter, rate and annotate.
+
+        It fills as a run goes on.
+
+        Everything that `frame` has a column for, and that varies, can stand on rows and columns. What stands on neither
+        side is folded into the cells: equal answers are counted, and `,` and `.` step through the others.
+
+        Parameters
+        ----------
+        rows, columns
+            What stands there, one or two things each: `rows="question", columns=["template", "temperature"]`. Without
+            them the cases are compared over the first two settings that vary.
+        repeats
+            `"columns"` gives each repeat a column of its own instead of folding them.
+        baseline
+            What the others are compared with: `{"template": "terse"}` (within each temperature), one column
+            (`("terse", 0.7)`), or the cases' own answer (`{"reference": "capital"}`).
+        filters, search
+            Which rows are left: `{"show": "different"}`, `{"values": {"lang": ["en"]}}`, `{"status": ["failed"]}`,
+            `{"ranges": {"latency_ms": [2000, None]}}`, ...; words as in `lab.search`.
+        scorer
+            Whose scores are shown; the one that scored last by default.
+        sort
+            The order of the rows: `"changed"`, `"regressions"`, `"disagreement"`, `"cost_usd"`, `"latency_ms"`,
+            `"length"`, `"score"`, `"rating"`, `"rank"` of the search, `"label"`, or the `"plan"`.
+        hidden, density
+            Columns not to show, by their values; `"S"`, `"M"` or `"L"` for the height of the rows.
+        view
+            A layout that was saved in the panel, by its name; what else is given goes before it.
+        at
+            The cell to open, (row, column) by their values: what the key `y` copies.
+        rater
+            Whose ratings, notes and pins are written; the login name by default.
+
+        Raises
+        ------
+        ComparisonError
+            Naming what there is in place of a name that is none.
+        """
+        from promptlab.panels.matrix import compare  # noqa: PLC0415 - panels are loaded where one is shown
+
+        return compare(
+            self._store,
+            [self.id],
+            rows=rows,
+            columns=columns,
+            repeats=repeats,
+            baseline=baseline,
+            filters=filters,
+            search=search,
+            scorer=scorer,
+            sort=sort,
+            hidden=hidden,
+            density=density,
+            view=view,
+            at=at,
+            rater=rater,
+        )
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -177,9 +326,36 @@ class Run:
         awaited and logged, then KeyboardInterrupt is raised. A second one drops what is in flight.
         """
         if self._live is not None:
-            self._live.wait(show=progress)
+            self._live.wait(partial(self._shown, self._live) if progress else None)
             self._refresh()
         return self
+
+    def monitor(self) -> Monitor:
+        """Return a panel that shows how the run stands: live where it is executed, in this kernel or another.
+
+        Progress, pace, money, errors by type, a square a trial, the newest output; a run of this kernel can be paused,
+        stopped and asked again there.
+        """
+        from promptlab.panels.monitor import Monitor  # noqa: PLC0415 - loads pydantic, so only where it is used
+
+        if self._monitor is None:
+            self._monitor = Monitor(self._store, self.id, self._live, retry=self._again and self._retried)
+        return self._monitor
+
+    def show(self) -> None:
+        """Show the monitor of a live run, in Jupyter; elsewhere nothing happens."""
+        if self._live is not None and is_in_kernel():
+            self.monitor().show()
+
+    def pause(self) -> None:
+        """Pause a live run: nothing new is sent until `resume`, what is in flight is awaited. Returns at once."""
+        if self._live is not None:
+            self._live.pause()
+
+    def resume(self) -> None:
+        """Go on with a run that was paused."""
+        if self._live is not None:
+            self._live.resume()
 
     def stop(self) -> None:
         """Stop a live run: nothing new is sent, what is in flight is awaited. Returns at once."""
@@ -191,9 +367,33 @@ class Run:
 
     async def _awaited(self) -> Run:
         if self._live is not None:
-            await self._live.awaited()
+            try:
+                await self._live.awaited()
+            finally:
+                self.leave()
             self._refresh()
         return self
+
+    def leave(self) -> None:
+        """Have the monitor take in the end; it reads nothing more then."""
+        if self._monitor is not None:
+            self._monitor.finish()
+
+    def _shown(self, live: LiveRun) -> _Bar | _Shown:
+        """Return what shows the progress of a live run here: in Jupyter its monitor, elsewhere a bar."""
+        if not is_in_kernel():
+            return _Bar(live.runner)
+        if self._monitor is None or not live.is_ended:  # a cell that waits for what has ended has nothing to show
+            self.show()
+        return _Shown(self.monitor())
+
+    def _retried(self) -> LiveRun | None:
+        """Start the plan again, and ask for what failed as well; the run is live again then."""
+        if self._again is None:
+            return None
+        again = self._again()
+        self._live, again._monitor = again._live, self._monitor  # noqa: SLF001 - another of this class
+        return self._live
 
     def __len__(self) -> int:
         return sum(self._counts().values())
@@ -223,9 +423,10 @@ class Run:
         if status != "done":
             facts.append(("status", f"{status}: {_text.clipped(self.reason, 200)}" if self.reason else status))
         facts.append(("spent", f"nothing sent now; before: {_spent(spent)}" if self._is_as_it_was else _spent(spent)))
-        if spent.attempts and status != "running" and (estimate := self._row.plan.get("estimate")):
+        is_going = status in {"running", "paused"}
+        if spent.attempts and not is_going and (estimate := self._row.plan.get("estimate")):
             facts.append(("beforehand", _estimated(estimate)))
-        if spent.unknown and status != "running":  # what is in flight has no known end yet
+        if spent.unknown and not is_going:  # what is in flight has no known end yet
             facts.append(("unknown", _unknown(spent)))
         return [*facts, *self._remarks()]
 
@@ -279,11 +480,25 @@ def _text_or_none(cell: Any) -> str | None:
     return cell if isinstance(cell, str) else None
 
 
+class Display(Protocol):
+    """What shows the progress of a run to who waits for it."""
+
+    def show(self) -> None:
+        """Show how the run stands now."""
+
+    def say(self, text: str) -> None:
+        """Show a sentence besides."""
+
+    def close(self) -> None:
+        """Show the end."""
+
+
 class LiveRun:
     """A run being executed: its workers on the background loop, and the ways to wait for them."""
 
     def __init__(self, runner: Runner, future: Future[None]) -> None:
         self.runner = runner
+        self.began_s = time.monotonic()
         self._future = future
         self._gate = threading.Lock()  # not the future's own, which an interrupt could leave taken: see writer.Pending
         self._gate.acquire()
@@ -294,6 +509,14 @@ class LiveRun:
         """Whether the workers are gone and the log is closed."""
         return self._future.done()
 
+    def pause(self) -> None:
+        """Send nothing new until `resume`."""
+        _loop.running_loop().call_soon_threadsafe(self.runner.pause)
+
+    def resume(self) -> None:
+        """Go on sending."""
+        _loop.running_loop().call_soon_threadsafe(self.runner.resume)
+
     def stop(self) -> None:
         """Send nothing new."""
         _loop.running_loop().call_soon_threadsafe(self.runner.stop)
@@ -302,11 +525,11 @@ class LiveRun:
         """Drop what is in flight as well."""
         _loop.running_loop().call_soon_threadsafe(self.runner.abort)
 
-    def wait(self, *, show: bool) -> None:
-        """Block in short polls until the run has ended."""
+    def wait(self, shown: Callable[[], Display] | None = None) -> None:
+        """Block in short polls until the run has ended; `shown` makes what shows the progress."""
         bar = None
         try:
-            bar = _Bar(self.runner) if show else None
+            bar = shown() if shown else None  # here, since an interrupt may come meanwhile
             self._poll(bar)
         except KeyboardInterrupt:
             self._wind_down(bar)
@@ -341,14 +564,14 @@ class LiveRun:
         while not self._future.done():  # noqa: ASYNC110 - a heartbeat: only a running loop hears of an interrupt
             await asyncio.sleep(POLL_S)
 
-    def _poll(self, bar: _Bar | None) -> None:
+    def _poll(self, bar: Display | None) -> None:
         while not self._future.done():
             if bar:
                 bar.show()
             if self._gate.acquire(timeout=POLL_S):  # at once when it has ended
                 self._gate.release()
 
-    def _wind_down(self, bar: _Bar | None) -> None:
+    def _wind_down(self, bar: Display | None) -> None:
         try:
             self.stop()
             in_flight = self.runner.progress.in_flight
@@ -364,6 +587,23 @@ class LiveRun:
         if self.runner.failure:
             msg = f"the run was stopped at its first failed trial: {self.runner.failure}"
             raise RunError(msg)
+
+
+class _Shown:
+    """A monitor on display: it follows the run by itself, and says what there is to say."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+
+    def show(self) -> None:
+        """Do nothing."""
+
+    def say(self, text: str) -> None:
+        """Do nothing: the monitor shows that the run is being stopped, and what is in flight."""
+
+    def close(self) -> None:
+        """Leave the end in the output."""
+        self._monitor.finish()
 
 
 _LOG_EVERY_S = 10.0  # a bar in a log file is a line each time it is drawn
@@ -396,6 +636,7 @@ class _Bar:
     def show(self) -> None:
         progress = self._runner.progress
         notes = [
+            "paused" if progress.is_paused else "",
             f"{progress.failed} failed" if progress.failed else "",
             f"{progress.unknown} unknown" if progress.unknown else "",
             _text.usd(progress.cost_usd) if progress.cost_usd else "",
@@ -418,9 +659,13 @@ class _Bar:
         self._bar.close()
 
 
-def began(run: Run, runner: Runner, work: Coroutine[Any, Any, None]) -> LiveRun:
-    """Start the work on the background loop; the run is live from now on."""
-    run._live = LiveRun(runner, _loop.submit(work))  # noqa: SLF001 - this module's own
+def began(run: Run, runner: Runner, work: Coroutine[Any, Any, None], *, again: Callable[[], Run]) -> LiveRun:
+    """Start the work on the background loop; the run is live from now on.
+
+    `again` starts its plan once more, when the run has ended, and asks for what failed as well.
+    """
+    run._again = again  # noqa: SLF001 - this module's own
+    run._live = LiveRun(runner, _loop.submit(work))  # noqa: SLF001 - see above
     return run._live  # noqa: SLF001 - see above
 
 

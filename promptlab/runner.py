@@ -1,7 +1,8 @@
 """The runner: takes samples to the backend and what comes back to the store, and knows when to stop.
 
 Workers share one stream of jobs on promptlab's event loop; how many there are is the pace. Before a job leaves it waits
-its turn at one gate: what the user's limits, the server's own, a rate limit that was met and the cap on money allow.
+its turn at one gate: what the user's limits, the server's own, a rate limit that was met, the cap on money and a pause
+allow.
 Each attempt is committed as sent before it leaves, and its outcome before it is told to anyone. What stops a run, a
 model, or a model with a parameter is remembered, and the rest goes on. An answer that the file does not take ends the
 run and is kept elsewhere.
@@ -93,6 +94,8 @@ class Runner:
         self._never = asyncio.Event()
         self._turn = asyncio.Lock()  # whose turn it is at the gate
         self._settled = asyncio.Event()  # an answer came: money and tokens that it did not need are free again
+        self._paused_s: float | None = None  # since when, on the monotonic clock
+        self._rested_s = 0.0  # how long earlier pauses took
         self._gate_opens_s = 0.0  # on the monotonic clock: nothing is sent before
         self._limits_open_s = 0.0  # the same, for jobs that have not passed the gate yet
         self._answered_s = -math.inf  # when the last answer came
@@ -127,9 +130,22 @@ class Runner:
             return "the server, which answers nobody"
         return "the server, which was asked too fast" if self._is_shut else "its rate limits"
 
+    def pause(self) -> None:
+        """Send nothing new until `resume`; what is in flight is awaited and stored. Call it on the loop."""
+        if self._paused_s is None and not self.is_stopping:
+            self._paused_s, self.progress.is_paused = self.clock.monotonic_s(), True
+
+    def resume(self) -> None:
+        """Go on sending after `pause`. Call it on the loop."""
+        if self._paused_s is not None:
+            self._rested_s += self.clock.monotonic_s() - self._paused_s
+            self._paused_s, self.progress.is_paused = None, False
+            self._settled.set()
+
     def stop(self) -> None:
         """Start nothing new; what is in flight is awaited. Call it on the loop."""
         self._stopping.set()
+        self.resume()
         self._settled.set()
 
     def abort(self) -> None:
@@ -168,6 +184,7 @@ class Runner:
                 await asyncio.wait(self._workers)
         finally:
             heartbeat.cancel()
+            self.resume()
         if self._unwritten:
             await self._keep_elsewhere()
         if self.stops.run and self._broken is None:
@@ -273,7 +290,7 @@ class Runner:
             self.progress.answered_before += 1
             return []
         if claim.state == "dear" and self.budget and not self._passes:  # the cap is used up by other kernels as well
-            self.stops.run = "cost", _over_budget(self.budget, leave.worst_usd or 0.0)
+            self.stops.run = "cost", self.budget.told(leave.worst_usd or 0.0)
         await self.clock.wait(self._stopping, POLL_S)
         return None
 
@@ -292,7 +309,8 @@ class Runner:
     def _is_barred(self, job: Job, claim: ledger.Claim) -> bool:
         """Whether a job may not be sent after all: for what others met meanwhile, or since its lease was slept away."""
         has_overslept = self.clock.wall_s() >= claim.until_s
-        return self.is_stopping or self._is_shut or has_overslept or self.stops.reason(job) is not None
+        is_held = self.is_stopping or self.progress.is_paused or self._is_shut
+        return is_held or has_overslept or self.stops.reason(job) is not None
 
     # The gate
 
@@ -303,7 +321,9 @@ class Runner:
             while self._may_begin and self.stops.reason(job) is None:
                 wait_s = self._wait_s(job, counts)
                 self._settled.clear()
-                if wait_s > 0:
+                if self.progress.is_paused:
+                    await self._settled.wait()
+                elif wait_s > 0:
                     await self.clock.wait(self._settled, wait_s)
                 elif self._passes and (self._is_probing or not self._affords(worst_usd)):
                     await self._settled.wait()
@@ -314,7 +334,7 @@ class Runner:
                 elif job.choices > 1:
                     return None
                 elif self.budget:
-                    self.stops.run = "cost", _over_budget(self.budget, worst_usd or 0.0)
+                    self.stops.run = "cost", self.budget.told(worst_usd or 0.0)
         return None
 
     def _wait_s(self, job: Job, counts: Mapping[str, float]) -> float:
@@ -371,6 +391,12 @@ class Runner:
             self.budget.settle(leave.worst_usd or 0.0, cost_usd=cost_usd)
         self._settled.set()
 
+    @property
+    def _patience_s(self) -> float:
+        """The monotonic clock without the time of pauses, so that they use up nobody's patience with the server."""
+        now_s = self.clock.monotonic_s() if self._paused_s is None else self._paused_s
+        return now_s - self._rested_s
+
     # One attempt
 
     async def _claimed(self, job: Job, leave: _Pass) -> ledger.Claim:
@@ -391,7 +417,7 @@ class Runner:
         leave.taken.leave(now_s=sent_s)
         outcome = await self._exchanged(job, claim, leave)
         now_s = self.clock.monotonic_s()
-        leave.taken.settle(answered_s=now_s, tokens=_counted_tokens(job, outcome))
+        leave.taken.settle(answered_s=now_s, tokens=job.counted_tokens(outcome.usage))
         self.allowance.learn(job.request.model, outcome.headers, sent_s=leave.at_s, now_s=now_s)
         odd = oddity(outcome, job.choices, job.params) if job.choices > 1 and outcome.state == "ok" else None
         cost_usd = None if odd == "usage_of_first_choice" else self._cost_usd(job, outcome)
@@ -409,7 +435,7 @@ class Runner:
         self, job: Job, finish: ledger.Finish, history: History, *, sent_s: float
     ) -> tuple[Retry | None, History, list[Job]]:
         """Store an attempt without an answer, and decide how to go on."""
-        outcome, now_s = finish.outcome, self.clock.monotonic_s()
+        outcome, now_s = finish.outcome, self._patience_s
         kind = classify(outcome)
         self._note_silence(job, kind)
         history = history.after(kind, now_s=now_s, is_outage=self._outage.is_on)
@@ -428,8 +454,8 @@ class Runner:
     def _note_silence(self, job: Job, kind: Kind) -> None:
         """Note a failure that may be an outage, or a refusal, which shows that somebody is there."""
         if kind in {"transient", "unknown"}:
-            now_s = self.clock.monotonic_s()
-            self._outage.failed(job.sample_ids[0], job.request.text, workers=len(self._workers), now_s=now_s)
+            prompt, workers = job.request.text, len(self._workers)
+            self._outage.failed(job.sample_ids[0], prompt, workers=workers, now_s=self._patience_s)
         elif kind not in {"throttle", "bad_reply"}:
             self._end_outage(job)
 
@@ -439,7 +465,7 @@ class Runner:
 
     async def _answered(self, job: Job, finish: ledger.Finish) -> list[Job]:
         """Store an answer; return the samples that it leaves without one."""
-        self._answered_s = self.clock.monotonic_s()
+        self._answered_s = self._patience_s
         self._end_outage(job)
         self.pace.answered(in_flight=len(self._workers))
         self._hire()
@@ -519,7 +545,7 @@ class Runner:
 
     def _cost_usd(self, job: Job, outcome: Outcome) -> float | None:
         """Return what the attempt cost: nothing when it was refused, None when that cannot be known."""
-        if self.prices.is_free or _is_refusal(outcome):
+        if self.prices.is_free or outcome.is_unpaid:
             return 0.0
         return self.prices.cost_usd(job.request.model, outcome.usage, service_tier=outcome.service_tier)
 
@@ -546,8 +572,9 @@ class Runner:
     async def _renew_leases(self) -> None:
         while True:
             await self.clock.wait(self._never, ledger.RENEW_EVERY_S)
+            renew = partial(ledger.renew_leases, owner=self.owner, only_sent=self.progress.is_paused)
             with contextlib.suppress(StoreError):  # a missed renewal costs nothing; the lease lasts four of them
-                await self._noted(partial(ledger.renew_leases, owner=self.owner, now_s=self.clock.wall_s()))
+                await self._noted(partial(renew, now_s=self.clock.wall_s()))
 
     async def _noted(self, operation: Operation[T], *, is_fleeting: bool = False) -> T:
         """Have the store write, and wait for its commit; an abort does not keep it from being written."""
@@ -569,33 +596,3 @@ class Runner:
         if self.failure:
             return f"stopped at its first failed trial: {self.failure}"
         return self.stops.first or self._gave_up or "stopped by its user"
-
-
-def _over_budget(budget: Budget, worst_usd: float) -> str:
-    if not budget.spent_usd:
-        return f"max_cost_usd={budget.cap_usd:g} is too low for a single request, which can cost up to ${worst_usd:.6f}"
-    return (
-        f"max_cost_usd={budget.cap_usd:g} is reached: ${budget.spent_usd:.6f} was spent or may have been, and the next"
-        f" request can cost up to ${worst_usd:.6f}; run it again with a higher cap to go on"
-    )
-
-
-def _counted_tokens(job: Job, outcome: Outcome) -> float | None:
-    """Return what an answered request counts for in a limit on tokens; None while only its bound is known.
-
-    Providers count what a request may take when it comes: an estimate from its characters, and `max_tokens` (OpenAI's
-    guide to rate limits). So that is what it counts for, or its usage where that is more.
-    """
-    prompt, completion = outcome.usage.prompt_tokens, outcome.usage.completion_tokens
-    if prompt is None:
-        return None
-    return max(prompt, job.likely_prompt_tokens) + max(job.most_completion_tokens, completion or 0)
-
-
-def _is_refusal(outcome: Outcome) -> bool:
-    """Whether an attempt surely cost nothing: it never arrived, or the server answered with an error and no usage.
-
-    A reply with status 200 that cannot be read was paid for, nobody knows how much.
-    """
-    is_success = outcome.http_status is not None and 200 <= outcome.http_status < 300  # noqa: PLR2004 - 2xx
-    return outcome.state == "error" and outcome.usage.whole is None and not is_success

@@ -188,6 +188,91 @@ def search(
     return SearchResults(text, sorted(hits, key=lambda hit: hit.created_at or "", reverse=True), notes)
 
 
+# Among some outputs alone
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Which of some outputs hold a text.
+
+    Attributes
+    ----------
+    ranks
+        Output id -> how well the words fit, as SQLite's bm25 (the smaller the better); NaN where it was not asked for,
+        or the output was read through.
+    patterns
+        What finds the matches in a text; none of them when there was nothing to look for.
+    notes
+        Why there may be more, one sentence each.
+    match
+        What the index was asked, where it alone found everything.
+    """
+
+    text: str
+    ranks: Mapping[int, float]
+    patterns: Sequence[Pattern]
+    notes: Sequence[str] = ()
+    match: str | None = None
+
+    @property
+    def terms(self) -> list[str]:
+        """What was typed, term by term; one that stands for all words that begin so ends in `*`."""
+        return [(found[1] or "") + found[2] if found[1] else found[3] for found in _TERM.finditer(self.text)]
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Return where the matches stand in a text, the first hundred, none inside another."""
+        found = sorted(
+            match.span() for pattern in self.patterns for match in islice(pattern.finditer(text), _MARKS) if match[0]
+        )
+        spans: list[tuple[int, int]] = []
+        for begins, ends in found:
+            if not spans or begins >= spans[-1][1]:
+                spans.append((begins, ends))
+        return spans[:_MARKS]
+
+
+_MARKS = 100
+_RANKED = "select rowid, {rank} from outputs_fts where outputs_fts match ? and rowid between ? and ?"
+_SOME_TEXTS = "select id, text from json_each(?) as wanted cross join outputs on outputs.id = wanted.value"
+
+
+def outputs_with(
+    store: Store,
+    text: str,
+    outputs: Sequence[int],
+    *,
+    is_ranked: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+) -> Found:
+    """Return which of some outputs hold a text; it is read as `search` reads it.
+
+    What the index does not know yet is read through, for `SCAN_S` at most.
+    """
+    query = _words(text)
+    if not query.patterns or not outputs:
+        return Found(text, {}, query.patterns)
+    indexed_to = 0
+    ranks: dict[int, float] = {}
+    if query.match is not None:
+        indexed_to = store.read(_INDEXED_TO.format(index="outputs_fts"))[0][0]
+        sql = _RANKED.format(rank="rank" if is_ranked else "null")
+        found = store.read(sql, (query.match, min(outputs), max(outputs)))
+        among = set(outputs)
+        ranks = {row[0]: float("nan") if row[1] is None else row[1] for row in found if row[0] in among}
+    unread = {key: query.patterns for key in outputs if key > indexed_to}
+    if query.unindexed:
+        unread |= dict.fromkeys(ranks, query.unindexed)
+    until_s, kept = clock() + SCAN_S, set(ranks) - set(unread)
+    notes: list[str] = []
+    for rows in store.batches(_SOME_TEXTS, (json.dumps(sorted(unread)),)) if unread else ():
+        if clock() > until_s and not notes:
+            notes.append("time was up before all texts were read through; words are looked up much faster")
+        if not notes:
+            kept |= {key for key, held in rows if all(each.search(held or "") for each in unread[key])}
+    ranks = {key: ranks.get(key, float("nan")) for key in kept}
+    return Found(text, ranks, query.patterns, notes, None if unread else query.match)
+
+
 # What was asked for
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from promptlab import Lab, ParameterGrid, PromptTemplate
 from promptlab.testing import ScriptedBackend
 
-_MARK = "window.__ran = (window.__ran || []).concat"
+_MARK = "window.__hostile = (window.__hostile || []).concat"
 
 PAYLOADS = {
     "script": f"<script>{_MARK}('script')</script>hello",
@@ -25,7 +25,7 @@ PAYLOADS = {
     ' data-commandlinker-args="{}">Click to see the rest</a>',
     "style": "<style>.jp-Notebook{display:none!important}</style>styled",
     "closing tags": "</td></tr></table></div></pre><h1>outside</h1>",
-    "mathematics": r'$\href{javascript:window.__ran=["math"]}{x}$ and \(\unicode[x]{65}\) cost is $5 and $6',
+    "mathematics": r'$\href{javascript:window.__hostile=["math"]}{x}$ and \(\unicode[x]{65}\) cost is $5 and $6',
     "bidirectional": "admin\u202egnp.exe\u2066 \u200b zero",
     "escape sequence": "\x1b[2J\x1b[31mred\x00",
     "formula": '=HYPERLINK("http://127.0.0.1:9/leak","click")',
@@ -36,7 +36,7 @@ PAYLOADS = {
 #: JavaScript that returns what is wrong with the page: nothing, when no text got through.
 FAULTS = """() => {
     const faults = []
-    if (window.__ran) faults.push('ran: ' + window.__ran)
+    if (window.__hostile) faults.push('ran: ' + window.__hostile)
     if (document.querySelector('[data-commandlinker-command]')) faults.push('a command link')
     if (document.querySelector('.jp-OutputArea-output h1')) faults.push('a heading outside its cell')
     const notebook = document.querySelector('.jp-Notebook')

@@ -2,7 +2,9 @@
 
 import json
 import math
+import re
 import threading
+from collections import Counter as Counts
 from typing import Annotated, Literal
 
 import numpy as np
@@ -13,11 +15,13 @@ from promptlab.errors import NotFoundError
 from promptlab.panels import _widget
 from promptlab.panels._panel import PACE_S, Panel, operation, plain
 
+VIEWS = ("history", "judge", "matrix", "monitor", "versions")
+
 
 class Counter(Panel):
     """A panel that counts: `first`, one operation, updates."""
 
-    view = "counter"
+    view, label = "versions", "Counter"
 
     def __init__(self):
         super().__init__()
@@ -121,10 +125,18 @@ def test_operations_take_turns(counter):
 
 def test_following_keeps_the_pace_and_ends_with_all_of_it_twice(counter):
     """Updates come ten a second at most; at the end the whole state is sent, and once more in case it is lost."""
-    waits, ends = [], iter([False, False, True])
+    waits, ends = [], iter([False, False, True, True])
     counter._follow(lambda: next(ends), waits.append)
     assert waits == [PACE_S, PACE_S, PACE_S, 10 * PACE_S]
     assert counter.told == [{"value": 1, "whole": False}, {"value": 3, "whole": True}, {"value": 4, "whole": True}]
+
+
+def test_what_begins_again_is_followed_on(counter):
+    """Between the end and its second telling something may have been started again: it is told to its end as well."""
+    waits, ends = [], iter([True, False, False, True, True])
+    counter._follow(lambda: next(ends), waits.append)
+    assert waits == [PACE_S, 10 * PACE_S, PACE_S, PACE_S, 10 * PACE_S]
+    assert [told["whole"] for told in counter.told] == [True, False, True, True]
 
 
 def test_an_update_that_fails_is_told(counter):
@@ -164,14 +176,23 @@ def test_the_widget_carries_module_and_first_page(counter):
     """The one widget class gets the view's name, the first page and the joined module."""
     counter.value = 5
     state = counter.widget.get_state()
-    assert (state["view"], state["key"], state["first"]) == ("counter", counter._key, {"value": 5})
-    assert state["_esm"] == _widget.module()
+    assert (state["view"], state["label"], state["key"]) == ("versions", "Counter", counter._key)
+    assert state["first"] == {"value": 5}
+    assert state["_esm"] == _widget.module("versions")
 
 
-def test_the_joined_module_stands_alone():
-    """Nothing is imported in the browser, and the one default export is what anywidget calls."""
-    text = _widget.module()
+@pytest.mark.parametrize("view", VIEWS)
+def test_the_joined_module_stands_alone(view):
+    """Nothing is imported in the browser, no name stands twice, and the one export is what anywidget calls."""
+    text = _widget.module(view)
     assert "\nimport " not in text
-    assert [line for line in text.splitlines() if line.startswith("export ")] == [
-        "export default { initialize, render };"
-    ]
+    exports = [line for line in text.splitlines() if line.startswith("export ")]
+    assert exports == ["export default { initialize, render };"]
+    names = re.findall(r"^(?:async )?(?:function|const|let|class) (\w+)", text, re.MULTILINE)
+    assert [name for name, number in Counts(names).items() if number > 1] == []
+    assert names.count("view") == 1
+
+
+def test_modules_stand_after_those_they_need():
+    """The order follows from the imports."""
+    assert _widget.modules("versions") == ["dom", "grid", "keys", "rpc", "versions", "main"]

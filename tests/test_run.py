@@ -343,6 +343,30 @@ def test_a_run_goes_on_in_the_background_until_it_is_stopped(lab_of, gate):
     assert finished(lab, plan_of(lab, 5)).outputs == [f"q{number}" for number in range(5)]
 
 
+def test_a_run_can_be_paused(lab_of, gate):
+    """While it is paused it says so, its answers come in, and it goes on when told to."""
+    begun, goes_on = gate
+    lab = lab_of(held(begun, goes_on))
+    run = lab.start(plan_of(lab, 3), concurrency=1)
+    assert begun.acquire(timeout=10)
+    run.pause()
+    wait_until(lambda: run.status == "paused", "the pause")
+    goes_on.set()
+    wait_until(lambda: run.progress.done == 1, "the answer")
+    assert repr(run).startswith("<Run 1 'ask': 3 trials, 1 ok, 2 todo; paused; 1 request sent, ")
+    run.resume()
+    run.wait(progress=False)
+    assert (run.status, run.outputs) == ("done", ["q0", "q1", "q2"])
+
+
+def test_a_past_run_cannot_be_paused(lab_of):
+    """There is nothing to pause, and nothing happens."""
+    run = finished(lab_of(), plan_of(lab_of(), 1))
+    run.pause()
+    run.resume()
+    assert run.status == "done"
+
+
 def test_a_live_run_shows_no_unknown_attempts(lab_of, gate):
     """What is in flight has no known end yet, and is no cause for alarm."""
     begun, goes_on = gate

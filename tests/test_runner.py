@@ -10,7 +10,7 @@ import pytest
 from promptlab import Lab, ledger
 from promptlab.errors import BackendError, StoreError
 from promptlab.jobs import Clock, Job, Progress
-from promptlab.limits import Pace
+from promptlab.limits import Budget, Pace
 from promptlab.retries import RetryPolicy
 from promptlab.runner import Runner
 from promptlab.store import Store
@@ -407,6 +407,134 @@ def test_a_stop_ends_a_wait(lab):
 
     asyncio.run(stopped())
     assert (set(states(lab.store)), run_row(lab.store)[0]) == ({"todo"}, "stopped")
+
+
+# Pausing
+
+
+async def written(runner):
+    """Wait until whatever was on its way to the file, and whatever that would have started, has got there."""
+    for _ in range(3):
+        await runner.store.write_awaited(lambda _: None)
+
+
+def test_nothing_is_sent_during_a_pause(execute, lab):
+    """What is in flight is answered and stored, the next requests wait, and all of them leave afterwards."""
+    gate, begun, seen = asyncio.Event(), asyncio.Semaphore(0), []
+
+    async def pause(runner):
+        await begun.acquire()
+        await begun.acquire()
+        runner.pause()
+        gate.set()
+        while runner.progress.done < 2:
+            await written(runner)
+        await written(runner)
+        seen.append((runner.progress.is_paused, len(runner.backend.requests), states(lab.store)))
+        runner.resume()
+
+    runner = execute(held(gate, begun), plan_of(lab, 5), concurrency=2, during=pause)
+    assert seen == [(True, 2, ["done", "done", "todo", "todo", "todo"])]
+    assert (states(lab.store), run_row(lab.store), runner.progress.is_paused) == (["done"] * 5, ("done", None), False)
+
+
+def test_what_is_about_to_leave_stays_during_a_pause(execute, lab):
+    """A request whose claim was being written is not noted as sent, holds no money, and is sent afterwards."""
+    budget, seen = Budget(1.0), []
+
+    async def pause(runner):
+        while not runner._passes:  # noqa: ASYNC110 - until the first job is past the gate, no earlier and no later
+            await asyncio.sleep(0)
+        runner.pause()
+        await written(runner)
+        seen.append((runner.backend.requests[:], attempts(lab.store), budget.reserved_usd))
+        runner.resume()
+
+    plan = plan_of(lab, 2, model="gpt-4.1-mini")
+    execute(question, plan, during=pause, is_free=False, budget=budget)
+    assert (seen, states(lab.store)) == ([([], [], 0.0)], ["done", "done"])
+
+
+def test_a_stop_ends_a_pause(execute, lab):
+    """A run that is stopped while it is paused ends at once, and what it did not ask can be asked later."""
+
+    async def stop(runner):
+        runner.pause()
+        await written(runner)
+        runner.stop()
+
+    runner = execute(question, plan_of(lab, 3), during=stop)
+    assert (states(lab.store), run_row(lab.store)) == (["todo"] * 3, ("stopped", "stopped by its user"))
+    assert (runner.progress.is_paused, runner.backend.requests) == (False, [])
+
+
+def test_a_run_may_end_during_a_pause(execute, lab):
+    """When everything was in flight already, its answers end the run, which is not paused then."""
+    gate, begun = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def pause(runner):
+        await begun.acquire()
+        runner.pause()
+        gate.set()
+
+    runner = execute(held(gate, begun), plan_of(lab, 1), during=pause)
+    assert (run_row(lab.store), runner.progress.is_paused) == (("done", None), False)
+
+
+def test_a_pause_uses_up_no_patience(execute, lab, time):
+    """A request that failed before a pause of an hour is asked as often as if there had been none."""
+    failed = asyncio.Event()
+    answers = [error_reply(500), error_reply(500), "yes"]
+
+    def script(_):
+        failed.set()
+        return answers.pop(0)
+
+    async def pause(runner):
+        await failed.wait()
+        runner.pause()
+        await written(runner)
+        time.now_s += 3600
+        runner.resume()
+
+    execute(script, plan_of(lab, 1), during=pause)
+    assert (states(lab.store), attempts(lab.store, "http_status")) == (["done"], [(500,), (500,), (200,)])
+
+
+def test_only_what_is_in_flight_keeps_its_lease_during_a_pause(lab, time):
+    """A sample that waits to be asked again may be taken by another kernel meanwhile; one in flight may not."""
+    gate, begun = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def script(body):
+        if question(body) == "q0" and not gate.is_set():
+            return error_reply(500)
+        begun.release()
+        await gate.wait()
+        return "yes"
+
+    async def paused():
+        runner = Runner(ScriptedBackend(script), lab.store, pace=Pace(2, is_fixed=True), clock=time.clock())
+        work = asyncio.create_task(runner.execute(1, registered(lab.store, plan_of(lab, 2))))
+        await begun.acquire()
+        runner.pause()
+        while runner.progress.in_flight > 1:
+            await written(runner)
+        await written(runner)
+        before = leases()
+        time.now_s += 15
+        time.renewals.put_nowait(None)
+        await time.renewals.join()
+        found = leases(), [before[0], time.now_s + ledger.LEASE_S]
+        gate.set()
+        runner.resume()
+        await work
+        return found
+
+    def leases():
+        return [row[0] for row in lab.store.read("select lease_until from samples order by id")]
+
+    found, expected = asyncio.run(paused())
+    assert found == expected
 
 
 # When something is broken

@@ -59,12 +59,14 @@ def _checked(method: Callable[P, R]) -> Callable[P, R]:
 class Panel:
     """What every panel has in common.
 
-    A panel gives `view`, `first` and `snapshot`, its own `__repr__`, operations, and `update` where it follows
+    A panel gives `view`, `label`, `first` and `snapshot`, its own `__repr__`, operations, and `update` where it follows
     something that goes on.
     """
 
-    #: The exported function in `static/` that draws it.
+    #: The module in `static/` that draws it: its exported function `view`.
     view: ClassVar[str]
+    #: What screen readers call it.
+    label: ClassVar[str]
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -113,19 +115,23 @@ class Panel:
 
     def follow(self, is_ended: Callable[[], bool]) -> None:
         """Send updates until something has ended, at most ten a second, and then the whole last state."""
-        if self._follower is None or not self._follower.is_alive():
-            self._follower = threading.Thread(target=self._follow, args=(is_ended,), daemon=True)
-            self._follower.start()
+        with self._lock:
+            if self._follower is None:
+                self._follower = threading.Thread(target=self._follow, args=(is_ended,), daemon=True)
+                self._follower.start()
 
     def _follow(self, is_ended: Callable[[], bool], wait: Callable[[float], object] | None = None) -> None:
-        pause = wait or threading.Event().wait
-        is_last = False
+        pause, is_last = wait or threading.Event().wait, False
         while not is_last:
-            pause(PACE_S)
-            is_last = is_ended()
-            self._tell_update(whole=is_last)
-        pause(10 * PACE_S)  # a burst elsewhere can swallow messages, and the last one is what stays on the screen
-        self._tell_update(whole=True)
+            while not is_last:
+                pause(PACE_S)
+                is_last = is_ended()
+                self._tell_update(whole=is_last)
+            pause(10 * PACE_S)  # a burst elsewhere can swallow messages, and the last one is what stays on the screen
+            self._tell_update(whole=True)
+            with self._lock:  # whoever begins something again meanwhile is followed, or finds no follower
+                is_last = is_ended()
+                self._follower = None if is_last else self._follower
 
     def _tell_update(self, *, whole: bool) -> None:
         try:

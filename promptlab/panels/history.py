@@ -62,6 +62,7 @@ class History(Panel):
     """
 
     view = "history"
+    label = "Past runs"
 
     def __init__(self, store: Store, wanted: Wanted) -> None:
         super().__init__()

@@ -38,6 +38,7 @@ class PromptDiff(Panel):
     """
 
     view = "versions"
+    label = "Versions of a prompt"
 
     def __init__(self, store: Store, before: Version, after: Version, *, by: str | None = None) -> None:
         super().__init__()

@@ -88,6 +88,7 @@ export function grid(panel, options) {
     entry.row.setAttribute("aria-rowindex", index + 2);
     entry.row.classList.toggle("waiting", data === undefined);
     options.drawRow(entry.cells, data, index);
+    if (!entry.cells[0].hasChildNodes()) entry.cells[0].textContent = "…"; // a row's head always has a name
     entry.cells.forEach((cell, place) => { cell.id = `${id}-${index}-${place}`; });
   }
 

@@ -12,7 +12,7 @@ const FILTERS = { tag: "tag", model: "model", template: "prompt" };
 const SHOWS = { active: "active", archived: "archived", all: "all runs" };
 const MARKS = { ok: "✓", failed: "✕", stopped: "◼", running: "▶", todo: "○" };
 
-export function drawHistory(panel) {
+export function view(panel) {
   const get = () => ({ wanted: panel.first.wanted, opened: null, selected: [], request: null, ...panel.state });
   const ask = newest((op, args) => panel.call(op, args));
   let undo = null, editing = null;

@@ -1,16 +1,11 @@
 // Where the live panel meets the page: it mounts itself into the snapshot's place, wherever the page shows that.
+// Before this module stand, when they are joined, the one that exports `view(panel)`, and the stylesheets as STYLES.
+/* global view, STYLES */
 
 import { h } from "./dom.js";
-import { drawHistory } from "./history.js";
 import { guardKeys } from "./keys.js";
 import { connect, KernelError, Unreachable } from "./rpc.js";
-import { drawVersions } from "./versions.js";
 
-// view -> what draws it, and its name for screen readers
-const VIEWS = {
-  history: [drawHistory, "Past runs"],
-  versions: [drawVersions, "Versions of a prompt"],
-};
 const BUSY_MS = 600, HELLO_MS = 4_000;
 const GONE = "kernel not reachable: showing what was loaded; run the cell again to go on";
 
@@ -88,16 +83,16 @@ function share(model, signal) {
 }
 
 function show(host, signal) {
-  const name = shared.model.get("view");
   const shadow = host.attachShadow({ mode: "open" });
   const style = document.createElement("style");
-  style.textContent = STYLES; // eslint-disable-line no-undef -- put before this module when it is joined
+  style.textContent = STYLES;
   const body = h("div.body");
   const status = h("div.status", { role: "status" });
-  const root = h(`section.panel.${name}`, { role: "region", "aria-label": VIEWS[name][1] }, body, status);
+  const label = shared.model.get("label");
+  const root = h(`section.panel.${shared.model.get("view")}`, { role: "region", "aria-label": label }, body, status);
   shadow.append(style, root);
   guardKeys(host, shadow, signal);
-  VIEWS[name][0](viewPanel({ root, body, status, signal }));
+  view(viewPanel({ root, body, status, signal }));
 }
 
 // The panel as its view sees it.

@@ -13,7 +13,7 @@ const VERDICTS = { changed: ["≠", "changed"], better: ["▲", "better"], worse
 const CHANGES = { added: "good", removed: "bad" };
 const COLOURS = { better: "good", worse: "bad" };
 
-export function drawVersions(panel) {
+export function view(panel) {
   const get = () => ({ before: panel.first.before, after: panel.first.after, layout: "side", which: null, ...panel.state });
   const ask = newest((op, args) => panel.call(op, args));
   const versions = () => panel.first.versions;

@@ -1,0 +1,203 @@
+"""What a page shows: the texts and facts of some cells, read by key and clipped in SQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from promptlab import _text, judgements
+from promptlab.comparison.layout import shown
+from promptlab.comparison.table import Table
+from promptlab.comparison.trials import OK, STATUSES, Ints
+from promptlab.judgements import NOTHING, Judgement
+
+if TYPE_CHECKING:
+    from sqlite3 import Row
+
+CLIP_CHARS = 1_200
+REASON_CHARS = 500
+CONTEXT_CHARS = 300  # of a case's value beside a row
+
+# The text is cut as bytes, since SQLite's substr ends at a NUL; no character has more than four.
+_SHOWN = """
+select trials.id, samples.state, samples.reason, trials.repeat, trials.reused, trials.case_id, outputs.id as output_id,
+  substr(cast(outputs.text as blob), 1, 4 * :chars) as text, length(outputs.text) as chars, outputs.finish_reason,
+  outputs.flags, attempts.latency_ms, outputs.prompt_tokens, outputs.completion_tokens, outputs.cost_usd,
+  outputs.logprobs is not null as has_logprobs
+from json_each(:ids) as wanted cross join trials on trials.id = wanted.value
+join samples on samples.id = trials.sample_id
+left join outputs on outputs.id = coalesce(trials.output_id, samples.output_id)
+left join attempts on attempts.id = outputs.attempt_id
+"""
+_SCORES = """
+select output_id, case_id, value, label, detail from scores
+where scorer = :scorer and output_id in (select value from json_each(:ids)) order by id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A cell, and which of its variants."""
+
+    cell: int
+    variant: int = 0
+
+
+def page(
+    table: Table, start: int, n: int, *, columns: Sequence[int] | None = None, chars: int = CLIP_CHARS
+) -> list[dict[str, Any]]:
+    """Return some rows as they are shown, from a place in their order; see the protocol in `panels/matrix.py`."""
+    layout = table.layout
+    chosen = range(len(layout.columns)) if columns is None else columns
+    rows = layout.order[start : start + n].tolist()
+    cells = [[layout.cell(row, column) for column in chosen] for row in rows]
+    places = [Place(cell) for line in cells for cell in line if cell is not None]
+    drawn = dict(zip((place.cell for place in places), draw(table, places, chars=chars), strict=True))
+    return [
+        {**head(table, row), "cells": [None if cell is None else drawn[cell] for cell in line]}
+        for row, line in zip(rows, cells, strict=True)
+    ]
+
+
+def head(table: Table, row: int) -> dict[str, Any]:
+    """Return what stands before a row."""
+    layout = table.layout
+    return {
+        "index": int(layout.index_of[row]),
+        "key": layout.key(row),
+        "labels": layout.labels(row),
+        "context": context(table, row),
+        "reference": reference(table, row),
+    }
+
+
+def context(table: Table, row: int) -> list[tuple[str, Any]]:
+    """Return the values of the cases' other columns that are the same all along a row."""
+    cases = np.unique(table.trials.case[table.layout.trials_of_row(row)]).tolist()
+    found = []
+    for column, name in table.axes.case_columns.items():
+        if column not in table.layout.spec.rows:
+            values = {shown(table.trials.cases[case].get(name)) for case in cases}
+            if len(values) == 1 and (value := values.pop()) is not None:
+                found.append((column, value[:CONTEXT_CHARS]))
+    return found
+
+
+def reference(table: Table, row: int) -> str | None:
+    """Return the reference answer of a row, with a reference as the baseline."""
+    column = table.layout.spec.reference
+    if column is None:
+        return None
+    case = table.trials.case[table.layout.trials_of_row(row)[0]]
+    return shown(table.trials.cases[case].get(table.axes.case_columns[column]))
+
+
+def draw(table: Table, places: Sequence[Place], *, chars: int = CLIP_CHARS) -> list[dict[str, Any]]:
+    """Return some cells as they are shown."""
+    layout, trials = table.layout, table.trials
+    variants = [layout.variants(place.cell) for place in places]
+    mine = [found[min(place.variant, len(found) - 1)] for place, found in zip(places, variants, strict=True)]
+    keys = [int(trials.id[some[0]]) for some in mine]
+    rows = {row["id"]: row for row in table.store.read(_SHOWN, {"ids": json.dumps(keys), "chars": chars})}
+    outputs = [row["output_id"] for row in rows.values() if row["output_id"] is not None]
+    said_now = judgements.current(table.store, outputs)
+    scores = _scores(table, outputs)
+    cells = []
+    for place, found, some, key in zip(places, variants, mine, keys, strict=True):
+        row = rows[key]
+        cells.append(
+            {
+                **_fold(table, place, found, some),
+                **_answer(table, row, chars),
+                "score": scores.get((row["output_id"], row["case_id"])),
+                **said_of(said_now.get(row["output_id"], NOTHING), table.rater),
+                "change": None if layout.changes is None else _number(layout.changes[place.cell]),
+            }
+        )
+    return cells
+
+
+def _fold(table: Table, place: Place, variants: list[Ints], mine: Ints) -> dict[str, Any]:
+    """Return what is said of all trials of a cell."""
+    status = table.trials.status[table.layout.trials_in(place.cell)]
+    return {
+        "trials": len(status),
+        "answered": int((status == OK).sum()),
+        "failed": int(np.isin(status, [STATUSES.index("failed"), STATUSES.index("stopped")]).sum()),
+        "same": len(mine),
+        "variants": len(variants),
+        "variant": min(place.variant, len(variants) - 1),
+    }
+
+
+def _answer(table: Table, row: Row, chars: int) -> dict[str, Any]:
+    """Return what is said of the one trial that is shown."""
+    text, in_all = _clipped(row, chars)
+    search = table.layout.search
+    is_hit = search is not None and row["output_id"] in search.ranks
+    spans = search.spans(text) if search is not None and is_hit and text else []
+    reason = row["reason"]
+    return {
+        "status": _STATUS[row["state"]],
+        "reason": None if reason is None else _text.clipped(reason, REASON_CHARS),
+        "trial_id": row["id"],
+        "output_id": row["output_id"],
+        "repeat": row["repeat"],
+        "text": text,
+        "chars": in_all,
+        "marks": _utf16(text or "", spans),
+        "hit": is_hit,
+        "finish_reason": row["finish_reason"],
+        "flags": json.loads(row["flags"] or "[]"),
+        "latency_ms": row["latency_ms"],
+        "prompt_tokens": row["prompt_tokens"],
+        "completion_tokens": row["completion_tokens"],
+        "cost_usd": row["cost_usd"],
+        "reused": bool(row["reused"]),
+        "has_logprobs": bool(row["has_logprobs"]),
+    }
+
+
+_STATUS = dict(zip(("done", "failed", "stopped", "leased", "todo"), STATUSES, strict=True))
+
+
+def _clipped(row: Row, chars: int) -> tuple[str | None, int]:
+    """Return the first characters of a text, and how many it has in all."""
+    if row["text"] is None:
+        return None, 0
+    read = row["text"].decode(errors="ignore")
+    is_whole = len(row["text"]) < 4 * chars
+    return read[:chars], len(read) if is_whole else max(len(read), row["chars"])
+
+
+def _utf16(text: str, spans: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """Return spans as JavaScript counts: characters beyond the basic plane count twice."""
+    if text.isascii() or max(text, default="") < "\U00010000":
+        return [list(span) for span in spans]
+    return [[len(text[:at].encode("utf-16-le", "surrogatepass")) // 2 for at in span] for span in spans]
+
+
+def _scores(table: Table, outputs: Sequence[int]) -> Mapping[tuple[int, int], dict[str, Any]]:
+    if table.scorer is None:
+        return {}
+    rows = table.store.read(_SCORES, {"scorer": table.scorer, "ids": json.dumps(outputs)})
+    return {(row["output_id"], row["case_id"]): _score(row) for row in rows}
+
+
+def _score(row: Row) -> dict[str, Any]:
+    detail = row["detail"]
+    return {"value": row["value"], "label": row["label"], "detail": None if detail is None else detail[:CLIP_CHARS]}
+
+
+def said_of(said: Judgement, rater: str) -> dict[str, Any]:
+    """Return what a cell shows of what is said of its output."""
+    rating, scale = said.ratings.get(rater, (None, None))
+    return {"rating": rating, "scale": scale, "raters": len(said.ratings), "note": said.note, "pinned": said.pinned}
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
