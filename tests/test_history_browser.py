@@ -131,7 +131,7 @@ def test_history_by_keyboard(jupyter, study):
     page.keyboard.press("Space")
     page.keyboard.press("c")
     panel.locator(".code pre").wait_for()
-    assert panel.locator(".code pre").inner_text() == "lab.compare([lab.load(1)])"
+    assert panel.locator(".code pre").inner_text() == "lab.compare([1])  # capitals"
     assert jupyter.run_code(page, "print(history.selection)") == "[1]\n"
     assert page.evaluate(cells) == before
 
