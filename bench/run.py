@@ -178,6 +178,19 @@ def bench_large() -> Iterator[Row]:
         yield _bounded(f"lab.search, {told}", middle_ms, ".1f", "ms", bar_ms)
 
 
+def bench_matrix() -> Iterator[Row]:
+    """Open the comparison matrix over a hundred thousand outputs."""
+    found = run_task("matrix", TRIALS)
+    yield _bounded(f"comparison matrix of {TRIALS:,} outputs, laid out", found["built_ms"], ".0f", "ms", 300)
+    yield Row("... first page and heads", f"{found['first_ms']:.0f} ms")
+    yield Row("... snapshot for readers without a kernel", f"{found['snapshot_ms']:.0f} ms")
+    yield _bounded("... 32 rows anywhere, p90 of 200", found["page_p90_ms"], ".1f", "ms", 20)
+    for told, middle_ms in found["specs"].items():
+        yield _bounded(f"... {told}", middle_ms, ".0f", "ms", 250)
+    yield Row("... the most changed first, the first time", f"{found['changed_ms']:.0f} ms")
+    yield Row("... peak memory", f"{found['peak_mb']:.0f} MB")
+
+
 def bench_panels() -> Iterator[Row]:
     """Open panels in a real JupyterLab: the matrix on 100,000 outputs beside an ipywidgets grid, a live monitor."""
     found = run_script("panels.py")
@@ -216,6 +229,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Row]]] = {
     "wire": bench_wire,
     "plan": bench_plan,
     "large": bench_large,
+    "matrix": bench_matrix,
     "panels": bench_panels,
 }
 

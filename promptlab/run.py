@@ -137,9 +137,10 @@ class Run:
         """Open a blind pairwise rating: two answers side by side, without a word of where they came from until the end.
 
         All pairings are planned and stored before one is shown: drawn by the seed from the items (case, repeat and the
-        other settings) that both sides have answered, each case once before any comes again; of every two pairings each
-        variant is on the left once; a tenth comes back later mirrored, to tell how far you agree with yourself. The
-        same call goes on where the session stopped, also after a restart, and of a finished one shows the result.
+        other settings) that both sides have answered by now, each case once before any comes again; of every two
+        pairings each variant is on the left once; a tenth comes back later mirrored, to tell how far you agree with
+        yourself. The same call goes on where the session stopped, also after a restart, and of a finished one shows the
+        result.
 
         Parameters
         ----------
