@@ -108,13 +108,21 @@ class Effect:
         return {name: names.count(name) for name in dict.fromkeys(names)}
 
     def frame(self) -> pd.DataFrame:
-        """Return one row a pair: case_id, params, repeat, changed, verdict, by, both values and row ids."""
+        """Return one row a pair: case, the parameters that vary, repeat, changed, verdict, both values, row ids."""
         import pandas as pd  # noqa: PLC0415 - costs 0.3 s, so only where it is used
 
-        columns = ["case_id", "params", "repeat", "is_changed", "verdict", "by", "before_value", "after_value"]
+        names = varying(self.pairs)
+        told = ["is_changed", "verdict", "by", "before_value", "after_value"]
         ids = ["before_trial_id", "after_trial_id", "before_output_id", "after_output_id"]
-        rows = [[getattr(pair, name) for name in (*columns, *ids)] for pair in self.pairs]
-        return pd.DataFrame(rows, columns=[*columns, *ids])
+        rows = [
+            [
+                pair.case_id,
+                *(json.loads(pair.params).get(name) for name in names),
+                *(getattr(pair, name) for name in ("repeat", *told, *ids)),
+            ]
+            for pair in self.pairs
+        ]
+        return pd.DataFrame(rows, columns=["case_id", *names, "repeat", *told, *ids])
 
     def sentence(self) -> str:
         """Return the effect in one line."""

@@ -31,7 +31,7 @@ from promptlab.backends.local import LocalModel
 from promptlab.backends.offline import OfflineBackend
 from promptlab.cases import Case, Cases
 from promptlab.checks import CheckReport
-from promptlab.errors import BackendError, NotFoundError, PlanError, StoreError
+from promptlab.errors import BackendError, PlanError, StoreError
 from promptlab.forgetting import Forgotten
 from promptlab.grids import ParameterGrid
 from promptlab.histories import Show
@@ -514,7 +514,7 @@ class Lab:
         StoreError
             When several runs have the name, and while the run is being answered, here or by another process.
         """
-        run_id = self._named_once(run)
+        run_id = results.find_only(self.store, run.id if isinstance(run, Run) else run).id
         now_s = self._launcher.clock.wall_s()
         if dry_run:
             with self.store.snapshot() as connection:
@@ -535,21 +535,6 @@ class Lab:
             When the other file is this one, was written by a newer promptlab, or is being answered right now.
         """
         return merging.merge(self.store, path)
-
-    def _named_once(self, run: Run | str | int) -> int:
-        """Return a run's id; a name that several runs have is no way to say which one is to go."""
-        found = results.find_run(self.store, run.id if isinstance(run, Run) else run)
-        if found.status == "forgotten":
-            msg = f"run {found.id} {found.name!r} is forgotten already; its row stays for the money of what others use"
-            raise NotFoundError(msg)
-        same = results.runs_named(self.store, run) if isinstance(run, str) else []
-        if len(same) > 1:
-            ids = ", ".join(map(str, same))
-            msg = (
-                f"{len(same)} runs are called {run!r}; name the one to forget by its id: {ids} (lab.runs() lists them)"
-            )
-            raise StoreError(msg)
-        return found.id
 
     def _refuse_live(self, run_id: int | None = None) -> None:
         going = [run for key, (run, live) in self._launcher.live.items() if not live.is_ended and run_id in {None, key}]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from promptlab import _text, diffs
 from promptlab._json import canonical, compact, utf8
-from promptlab.errors import NotFoundError
+from promptlab.errors import NotFoundError, StoreError
 from promptlab.requests import Request
 from promptlab.retries import Refusal, refusal
 from promptlab.store import Store
@@ -121,6 +121,20 @@ def find_run(store: Store, name: str | int) -> RunRow:
     newest = f"the newest are {', '.join(names)}" if names else "it holds none yet"
     msg = f"no run {name!r} in {store.path}; {newest}"
     raise NotFoundError(msg)
+
+
+def find_only(store: Store, name: str | int) -> RunRow:
+    """Return the run of an id, or of a name that only one has: a shared name is no way to say which one is to go."""
+    found = find_run(store, name)
+    if found.status == "forgotten":
+        msg = f"run {found.id} {found.name!r} is forgotten already; its row stays for the money of what others use"
+        raise NotFoundError(msg)
+    same = runs_named(store, name) if isinstance(name, str) else []
+    if len(same) > 1:
+        ids = ", ".join(map(str, same))
+        msg = f"{len(same)} runs are called {name!r}; name the one to forget by its id: {ids} (lab.runs() lists them)"
+        raise StoreError(msg)
+    return found
 
 
 def runs_named(store: Store, name: str) -> list[int]:

@@ -18,6 +18,9 @@ from pathlib import Path
 import nbclient
 import nbformat
 
+from promptlab import ledger
+from promptlab.store import Store
+
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 FILE = ROOT / "experiments.db"
@@ -69,10 +72,16 @@ def _cleaned(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def _compact(path: Path) -> None:
-    """Take the machine's name out and write the file as one that opens on read-only media."""
+    """Take the machine's name out and write the file as one that opens on read-only media, with nothing left to write.
+
+    A search would bring an unfinished index up to date, and a run of an older file has no counts in its row.
+    """
     compact = path.with_suffix(".compact")
+    with closing(Store(path)) as store:
+        store.index()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("update runs set host = null, git_commit = null")
+        connection.execute(f"update runs set counts = ({ledger.COUNTS}) where counts is null")  # noqa: S608 - our own
         connection.execute("vacuum into ?", (str(compact),))
     _remove(path)
     compact.rename(path)

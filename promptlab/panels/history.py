@@ -166,7 +166,7 @@ class History(Panel):
         return _text.html_card(f"History · {self._title()}", table, note=note)
 
     def __repr__(self) -> str:
-        runs = self._listed.runs[:_REPR_RUNS]
+        runs = [histories.counted(self._store, run) for run in self._listed.runs[:_REPR_RUNS]]
         table = f"\n{_text.text_table([_stable_facts(run) for run in runs], head=_STABLE_HEAD)}" if runs else ""
         more = len(self._listed.runs) - len(runs)
         return f"<History {self._title()}>{table}" + (f"\n… and {more:,} older ones" if more else "")
@@ -276,7 +276,8 @@ def _load_code(runs: Sequence[PastRun]) -> str:
 
 
 def _compare_code(runs: Sequence[PastRun]) -> str:
-    return f"lab.compare([{', '.join(f'lab.load({run.id})' for run in runs)}])"
+    ids = ", ".join(str(run.id) for run in runs)
+    return f"lab.compare([{ids}])  # {'; '.join(map(_remark, runs))}"
 
 
 def _diff_code(runs: Sequence[PastRun]) -> str:

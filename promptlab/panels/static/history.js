@@ -93,7 +93,16 @@ export function view(panel) {
     },
   });
 
+  // A field that is being typed into stays what it is, also when its row is drawn again.
   function drawRow(cells, row) {
+    const field = editing?.input, isFocused = field && field.getRootNode().activeElement === field;
+    if (field) editing.isMoving = true;
+    drawCells(cells, row);
+    if (isFocused && field.isConnected) field.focus();
+    if (field) editing.isMoving = false;
+  }
+
+  function drawCells(cells, row) {
     cells.forEach((cell, place) => {
       cell.hidden = false;
       cell.style.width = `${columnsNow[place].width}px`;
@@ -213,7 +222,7 @@ export function view(panel) {
     if (get().request !== null && row?.kind === "request" && row.request_id !== get().request) panel.set({ request: row.request_id });
   }, 120);
 
-  const drawer = h("section.drawer", { hidden: true });
+  const drawer = h("div.drawer", { role: "region", hidden: true });
   async function drawDrawer() {
     const { request } = get();
     if (request === null) { drawer.hidden = true; drawer.replaceChildren(); return; }
@@ -311,7 +320,7 @@ export function view(panel) {
       finish(event.key === "Enter");
       list.focus();
     });
-    input.addEventListener("blur", () => finish(true));
+    input.addEventListener("blur", () => { if (!editing?.isMoving) finish(true); });
     editing = { id: run.id, field, input };
     list.refresh();
     input.focus();

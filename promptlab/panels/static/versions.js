@@ -10,6 +10,7 @@ const LAYOUTS = { side: "Side by side", inline: "Inline" };
 const TAGS = { s: "span", r: "del", a: "ins" };
 const VERDICTS = { changed: ["≠", "changed"], better: ["▲", "better"], worse: ["▼", "worse"], same: ["=", "same"],
   unknown: ["?", "unknown"] };
+const CHANGES = { added: "good", removed: "bad" };
 const COLOURS = { better: "good", worse: "bad" };
 
 export function view(panel) {
@@ -81,8 +82,8 @@ export function view(panel) {
     const rows = [];
     let isIn = false;
     for (const item of withGaps(message)) {
-      const role = h("th.role", { scope: "row" }, rows.length ? "" : message.role,
-        !rows.length && message.change !== "same" && h(`span.chip.${{ added: "good", removed: "bad" }[message.change] ?? "warn"}`, {}, message.change));
+      const role = rows.length ? h("td.role") : h("th.role", { scope: "row" }, message.role,
+        CHANGES[message.change] && h(`span.chip.${CHANGES[message.change]}`, {}, message.change));
       if (item.gap) {
         isIn = false;
         rows.push(h("tr.gap", {}, role, h("td", { colspan: isSide ? 2 : 1 }, h("button.quiet", { onclick: event => fold(event, item.gap, isSide) },
@@ -100,12 +101,12 @@ export function view(panel) {
 
   function fold(event, lines, isSide) {
     const row = event.target.closest("tr"), role = row.firstElementChild;
-    row.replaceWith(...lines.map((line, at) => drawLine(line, isSide, at ? h("th.role") : role)));
+    row.replaceWith(...lines.map((line, at) => drawLine(line, isSide, at ? h("td.role") : role)));
   }
 
   function drawLine([before, after], isSide, role) {
-    if (isSide) return h("tr", {}, role, [before, after].map(side => h(side ? "td" : "td.none", {}, drawPieces(side ?? []))));
-    return h("tr", {}, role, h("td", {}, drawPieces(bothSides(before ?? [], after ?? []))));
+    if (isSide) return h("tr", {}, role, [before, after].map(side => h(side ? "td.said" : "td.said.none", {}, drawPieces(side ?? []))));
+    return h("tr", {}, role, h("td.said", {}, drawPieces(bothSides(before ?? [], after ?? []))));
   }
 
   const drawPieces = pieces => h("div.text", { dir: "auto" }, pieces.map(([kind, piece, isSlot]) =>
@@ -144,7 +145,7 @@ export function view(panel) {
     facts.replaceChildren(
       fact("variables", chips.length ? chips : h("span.muted", {}, "none")),
       fact("asked with", parameters.length ? parameters : h("span.muted", {}, "no run has asked either")),
-      fact("length", summary));
+      fact("in all", summary));
   }
   const fact = (name, ...content) => h("div.fact", {}, h("span.name.muted", {}, name), h("span.chips", {}, ...content));
 
@@ -216,6 +217,7 @@ export function view(panel) {
     const found = await ask("diff", { before, after }).catch(() => undefined);
     if (!found) return undefined;
     diff = found;
+    panel.say("");
     return drawAll();
   }
 
