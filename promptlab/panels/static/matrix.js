@@ -139,6 +139,7 @@ function matrixView(panel) {
       const steps = stepped.get(placeOf(row, column));
       return steps ? { at: steps.at, of: steps.cells.length } : null;
     },
+    stepBack: (row, column) => stepped.delete(placeOf(row, column)),
     isPicked: (row, column) => picked.has(placeOf(row, column)),
     // Logprobs come with the details only; what is in sight is asked for once.
     tokensOf(cell, row, column) {
@@ -146,7 +147,7 @@ function matrixView(panel) {
       if (!tokens.has(cell.output_id)) {
         tokens.set(cell.output_id, "asked");
         panel.call("detail", { row: row.index, column, variant: cell.variant })
-          .then(detail => { tokens.set(cell.output_id, tokenList(detail.tokens)); view.table.refresh(); })
+          .then(detail => { tokens.set(cell.output_id, tokenList(detail.logprobs)); view.table.refresh(); })
           .catch(() => tokens.delete(cell.output_id));
       }
       return tokens.get(cell.output_id);
@@ -346,6 +347,7 @@ function takeCells(view, message) {
     const row = view.table.row(index);
     if (!row) continue;
     row.cells[column] = cell;
+    view.stepBack(row, column);
     view.table.replace(index, row);
     if (index === view.table.cursor.row && column === view.table.cursor.column - 1) view.drawer.follow();
   }
