@@ -71,7 +71,7 @@ def _wait(page: Page) -> None:
 
 def _matrix(page: Page) -> None:
     page.locator(".grid").focus()
-    for key in ("ArrowRight", "ArrowRight", "ArrowRight", "+", "ArrowDown", "-", "ArrowUp"):
+    for key in ("ArrowRight", "ArrowRight", "ArrowRight", "-", "ArrowDown", "+"):
         page.keyboard.press(key)
         page.wait_for_timeout(120)
 
@@ -106,17 +106,18 @@ def _monitor(page: Page) -> None:
     page.wait_for_timeout(5_000)
 
 
-COMPARE = "run.compare(rows='question', columns=['template', 'temperature'], baseline={'template': 'plain', 'temperature': 0})"
+COMPARE = """run.compare(
+    rows="question", columns=["template", "temperature"], baseline={"template": "friendly", "temperature": 0}
+)"""
 JUDGE = (
     "judge = run.judge(a={'template': 'plain'}, b={'template': 'friendly'}, n=20, seed=2,\n"
     "                  criterion='Which answer would a child understand?')"
 )
 VOTES = """
-import random
-chance = random.Random(1)
 while judge.pair:
-    judge.vote(chance.choices(["left", "right", "tie", "bad"], [4, 4, 2, 1])[0])
-verdict = judge.finish()
+    left, right = (len(text) for text in (judge.pair.left, judge.pair.right))
+    judge.vote("tie" if abs(left - right) < 60 else "left" if left < right else "right", ms=4_000)
+judge.finish()
 judge
 """
 PICTURES = {
