@@ -466,7 +466,10 @@ function runMap(panel, board, { onOpen, onMove }) {
     const row = found.closest(".map-row"), cell = found.closest(".place");
     const column = [...row.children].indexOf(cell) - 1;
     const where = [row.firstChild.title, board.columns[column]].filter(Boolean).join(", ");
-    if (isHeat()) return `${where}: ${Object.values(TRIAL_NAMES).map((kind, at) => `${count(found.counts[at])} ${kind}`).join(", ")}`;
+    if (isHeat()) {
+      const kinds = Object.values(TRIAL_NAMES).map((kind, at) => found.counts[at] && `${count(found.counts[at])} ${kind}`);
+      return `${where}: ${kinds.filter(Boolean).join(", ")}`;
+    }
     return `${where}, trial ${count(place)}: ${TRIAL_NAMES[found.letter]}`;
   }
 
