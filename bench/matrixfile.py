@@ -25,6 +25,15 @@ WORDS = (
     *("the", "model", "answers", "with", "care", "and", "cites", "the", "source", "when", "asked", "for", "evidence"),
     *("but", "sometimes", "it", "drifts", "into", "long", "explanations", "that", "repeat", "the", "prompt", "or"),
 )
+#: What is asked of the open panel -> the change of its layout.
+CHANGES: dict[str, dict[str, Any]] = {
+    "search, a seldom word": {"search": "zebra", "sort": "plan"},
+    "search, a word in nearly all": {"search": "model", "sort": "plan"},
+    "search, two words, ranked": {"search": "model cites", "sort": "rank"},
+    "rows that differ": {"search": "", "sort": "plan", "filters": {"show": "different"}},
+    "slow ones, the dearest first": {"filters": {"ranges": {"latency_ms": [2000, None]}}, "sort": "cost_usd"},
+}
+
 BATCH = 10_000  # rows held at a time
 AT = "2026-01-01T00:00:00.000Z"
 

@@ -99,7 +99,8 @@ def main() -> None:
     """Measure all of it in one browser, and print it."""
     executable = find_chromium()
     if executable is None:
-        sys.exit("no Chromium found: install it, or set PROMPTLAB_CHROMIUM to its path")
+        print(json.dumps({"skipped": "no Chromium found; install it, or set PROMPTLAB_CHROMIUM to its path"}))
+        return
     import matrixfile
 
     with tempfile.TemporaryDirectory() as folder, open_browser(executable) as browser:
@@ -123,6 +124,7 @@ def _matrix(jupyter: Jupyter) -> dict[str, Any]:
     )
     traffic.clear()
     painted = page.evaluate(PAINTED, [1, ".grid-row .cell .text"])
+    messages, kilobytes = traffic.frames, traffic.bytes / 1000
     chance = random.Random(5)
     jumps = [page.evaluate(JUMP, chance.randrange(ROWS)) for _ in range(JUMPS)]
     scrolled = page.evaluate(SCROLL, SCROLL_S)
@@ -131,8 +133,8 @@ def _matrix(jupyter: Jupyter) -> dict[str, Any]:
     return {
         "built_s": built,
         "painted_s": painted / 1000,
-        "messages": traffic.frames,
-        "kilobytes": traffic.bytes / 1000,
+        "messages": messages,
+        "kilobytes": kilobytes,
         "jump_ms": median(jumps),
         "jump_p90_ms": quantiles(jumps, n=10)[-1],
         "jump_worst_ms": max(jumps),

@@ -18,12 +18,21 @@ START_S = 20.0
 
 def run_task(name: str, *arguments: object) -> dict[str, Any]:
     """Run one task of tasks.py in a process of its own, off the server's core, and return what it found."""
-    command = [sys.executable, str(HERE / "tasks.py"), name, *map(str, arguments)]
+    return _told([sys.executable, str(HERE / "tasks.py"), name, *map(str, arguments)], _cores()[:-1])
+
+
+def run_script(name: str) -> dict[str, Any]:
+    """Run a script of this folder in a process of its own, on all cores, and return what it found."""
+    return _told([sys.executable, str(HERE / name)], _cores())
+
+
+def _told(command: list[str], cores: list[int]) -> dict[str, Any]:
+    """Run a command on some cores, and return the JSON on the last line that it printed."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}
     ) as process:
-        _pin(process.pid, _cores()[:-1])
+        _pin(process.pid, cores)
         told, errors = process.communicate()
     if process.returncode:
         msg = f"{' '.join(command)} ended with code {process.returncode}:\n{errors}"

@@ -1,6 +1,6 @@
 """Measure what promptlab promises about speed and memory: one table on the screen, and in results.md.
 
-    make bench                     all of it, three to five minutes
+    make bench                     all of it, five to seven minutes
     python bench/run.py cpu plan   some of it; results.md stays as it is
 
 Each figure is taken in a process of its own (`tasks.py`), the median of several turns with the smallest and the largest
@@ -22,7 +22,7 @@ from machine import facts
 from rich.console import Console
 from rich.table import Table
 
-from processes import Server, run_task
+from processes import Server, run_script, run_task
 
 RESULTS = Path(__file__).with_name("results.md")
 TURNS = 3
@@ -178,6 +178,46 @@ def bench_large() -> Iterator[Row]:
         yield _bounded(f"lab.search, {told}", middle_ms, ".1f", "ms", bar_ms)
 
 
+def bench_matrix() -> Iterator[Row]:
+    """Open the comparison matrix over a hundred thousand outputs."""
+    found = run_task("matrix", TRIALS)
+    yield _bounded(f"comparison matrix of {TRIALS:,} outputs, laid out", found["built_ms"], ".0f", "ms", 300)
+    yield Row("... first page and heads", f"{found['first_ms']:.0f} ms")
+    yield Row("... snapshot for readers without a kernel", f"{found['snapshot_ms']:.0f} ms")
+    yield _bounded("... 32 rows anywhere, p90 of 200", found["page_p90_ms"], ".1f", "ms", 20)
+    for told, middle_ms in found["specs"].items():
+        yield _bounded(f"... {told}", middle_ms, ".0f", "ms", 250)
+    yield Row("... the most changed first, the first time", f"{found['changed_ms']:.0f} ms")
+    yield Row("... peak memory", f"{found['peak_mb']:.0f} MB")
+
+
+def bench_panels() -> Iterator[Row]:
+    """Open panels in a real JupyterLab: the matrix on 100,000 outputs beside an ipywidgets grid, a live monitor."""
+    found = run_script("panels.py")
+    if "skipped" in found:
+        yield Row("panels in JupyterLab", f"skipped: {found['skipped']}")
+        return
+    size = "{messages} messages, {kilobytes:,.0f} kB, {nodes:,} nodes"
+    grid = {name.removeprefix("grid_"): value for name, value in found.items() if name.startswith("grid_")}
+    yield _bounded("matrix of 100,000 outputs, in JupyterLab: built", found["built_s"], ".2f", "s", 0.3)
+    yield _bounded("... first paint", found["painted_s"], ".2f", "s", 0.5)
+    yield Row("... beside it an ipywidgets grid of 1,000 cells, first paint", f"{grid['painted_s']:.2f} s")
+    yield Row("... to open the matrix took", size.format(**found), bar="600 nodes", is_good=found["nodes"] < 600)
+    yield Row("... to open the grid took", size.format(**grid))
+    yield _bounded("... a jump to any row, median", found["jump_ms"], ".0f", "ms", None)
+    yield _bounded("... 90th percentile", found["jump_p90_ms"], ".0f", "ms", 150)
+    yield _bounded("... search, with the wait for the next letter", found["search_ms"], ".0f", "ms", 400)
+    yield _at_least("... scrolling", found["scroll_fps"], ".0f", "frames/s", None)
+    yield _bounded("monitor, 500 answers a second: updates sent", found["pushes_a_second"], ".1f", "/s", 10)
+    yield _at_least("... while the page draws", found["live_fps"], ".0f", "frames/s", 50)
+    yield Row("... the last state is shown", "yes" if found["is_last_shown"] else "no", is_good=found["is_last_shown"])
+
+
+def _at_least(what: str, value: float, form: str, unit: str, bar: float | None) -> Row:
+    shown = f"{value:{form}} {unit}"
+    return Row(what, shown) if bar is None else Row(what, shown, bar=f"{bar:g} {unit}", is_good=value >= bar)
+
+
 def _bounded(what: str, value: float, form: str, unit: str, bar: float | None) -> Row:
     shown = f"{value:{form}} {unit}"
     return Row(what, shown) if bar is None else Row(what, shown, bar=f"{bar:g} {unit}", is_good=value <= bar)
@@ -189,6 +229,8 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Row]]] = {
     "wire": bench_wire,
     "plan": bench_plan,
     "large": bench_large,
+    "matrix": bench_matrix,
+    "panels": bench_panels,
 }
 
 

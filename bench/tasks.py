@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import resource
 import statistics
 import subprocess
@@ -134,6 +135,29 @@ def large(requests: int) -> dict[str, Any]:
             }
 
 
+def matrix(outputs: int) -> dict[str, Any]:
+    """Open the comparison matrix over one large run, jump in it, search, filter and order it; no browser."""
+    import matrixfile
+
+    from promptlab.panels.matrix import Matrix, Spec
+    from promptlab.store import Store
+
+    layout = Spec(rows="question", columns=["template", "temperature"], baseline={"template": "terse"})
+    with tempfile.TemporaryDirectory() as folder:
+        matrixfile.make(Path(folder) / "matrix.db", outputs)
+        store = Store(Path(folder) / "matrix.db")
+        built_ms = _median_ms(lambda: Matrix(store, [1], layout))
+        panel = Matrix(store, [1], layout)
+        _, rapid_s = _clocked(lambda: panel.spec({"sort": "changed"}))
+        chance, rows = random.Random(7), panel.hello()["rows"]
+        jumps = [_clocked(partial(panel.page, chance.randrange(rows - 32), 32))[1] * 1e3 for _ in range(200)]
+        specs = {name: _median_ms(partial(panel.spec, change)) for name, change in matrixfile.CHANGES.items()}
+        found = {"built_ms": built_ms, "first_ms": _median_ms(panel.first), "snapshot_ms": _median_ms(panel.snapshot)}
+        more = {"changed_ms": rapid_s * 1e3, "page_p90_ms": statistics.quantiles(jumps, n=10)[-1], "specs": specs}
+        store.close()
+        return {**found, **more, "peak_mb": _peak_mb()}
+
+
 def imports() -> dict[str, float]:
     """Time importing promptlab, and the modules of the standard library that it imports, each in a fresh process."""
     return {f"{name}_s": min(_import_s(modules) for _ in range(3)) for name, modules in _IMPORTS.items()}
@@ -142,7 +166,7 @@ def imports() -> dict[str, float]:
 _IMPORTS = {"promptlab": "promptlab", "stdlib": STDLIB}
 
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
-    work.__name__: work for work in (promptlab, plain, floor, wire, plan, large, imports)
+    work.__name__: work for work in (promptlab, plain, floor, wire, plan, large, matrix, imports)
 }
 
 

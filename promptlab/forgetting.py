@@ -3,7 +3,7 @@
 Answers belong to samples, and runs share samples; so a sample goes when no other run has a trial of it, and with it
 whatever hangs on it alone. Where other runs live on answers that the forgotten one bought, the attempts stay, and the
 run's row stays under them as `forgotten`, without its plan and its note: money that was spent stays accounted for.
-Templates stay: they are the history of a prompt, not of a run.
+Templates stay: they are the history of a prompt, not of a run. A rating session goes with the last of its pairings.
 """
 
 from __future__ import annotations
@@ -117,10 +117,19 @@ where left_id in (select id from temp.gone_outputs) or right_id in (select id fr
 )
 _FOUND = ("samples", "outputs", "attempts", "requests", "cases", "pairings")
 _OF_OUTPUT = "output_id in (select id from temp.gone_outputs)"
+# The name of such a view is judge:SESSION, and a session's name has 16 characters.
+_SESSIONS = """
+name glob 'judge:*'
+and exists (select 1 from pairings
+  where session = substr(views.name, 7, 16) and id in (select id from temp.gone_pairings))
+and not exists (select 1 from pairings
+  where session = substr(views.name, 7, 16) and id not in (select id from temp.gone_pairings))
+"""
 _LINKS = "attempt_samples"  # says which attempt asked for which sample; nobody counts that
 #: Which rows go, in an order in which nothing refers to a row that is gone.
 _GOING = {
     "trials": "run_id = :run",
+    "views": _SESSIONS,
     "votes": "pairing_id in (select id from temp.gone_pairings)",
     "pairings": "id in (select id from temp.gone_pairings)",
     "scores": "output_id in (select id from temp.gone_outputs) or case_id in (select id from temp.gone_cases)",

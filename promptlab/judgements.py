@@ -97,12 +97,20 @@ def rate(
         When the value is not on the scale.
     NotFoundError
         When there is no such output.
+
+    >>> import tempfile
+    >>> from promptlab.testing import sample_lab
+    >>> with tempfile.TemporaryDirectory() as folder, sample_lab(f"{folder}/sample.db") as lab:
+    ...     rate(lab.store, 1, 1, rater="ann")
+    ...     current(lab.store, [1])
+    {1: Judgement(ratings={'ann': (1.0, 'thumbs')}, note=None, noted_by=None, pinned=False)}
     """
     if scale not in get_args(Scale):
         msg = f"scale={scale!r}: one of {', '.join(map(repr, get_args(Scale)))} is needed"
         raise JudgementError(msg)
     if value is not None and (isinstance(value, bool) or value not in VALUES[scale]):
-        msg = f"{_text.brief(value)} is not on the scale {scale!r}: {', '.join(map(str, VALUES[scale]))}, or None"
+        given = f"{value:g}" if isinstance(value, float) else _text.brief(value)
+        msg = f"{given} is not on the scale {scale!r}: {', '.join(map(str, VALUES[scale]))}, or None"
         raise JudgementError(msg)
     _say(store, _RATE, output_id, _rater(rater), None if value is None else float(value), scale, source)
 
@@ -115,7 +123,7 @@ def note(store: Store, output_id: int, text: str, *, rater: str | None = None) -
     _say(store, _NOTE, output_id, _rater(rater), utf8(text).strip())
 
 
-def pin(store: Store, output_id: int, pinned: bool = True, *, rater: str | None = None) -> None:  # noqa: FBT001, FBT002 - the value itself
+def pin(store: Store, output_id: int, *, pinned: bool = True, rater: str | None = None) -> None:
     """Pin an output, or with False unpin it; durable when this returns."""
     if not isinstance(pinned, bool):
         msg = f"pinned={_text.brief(pinned)}: True or False is needed"

@@ -25,11 +25,12 @@ from promptlab.backends.offline import OfflineBackend
 from promptlab.errors import OfflineError, PlanError, ReadOnlyError, RunError
 from promptlab.jobs import Clock, Job
 from promptlab.limits import Allowance, Budget, Pace
+from promptlab.live import LiveRun
 from promptlab.plans import Plan, Trial
 from promptlab.prices import PriceList, most_completion
 from promptlab.results import RunRow
 from promptlab.retries import RetryPolicy
-from promptlab.run import LiveRun, Run, began
+from promptlab.run import Run, began
 from promptlab.runner import Runner
 from promptlab.sharing import MOST_CHOICES
 from promptlab.store import Store

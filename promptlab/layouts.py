@@ -13,6 +13,7 @@ from promptlab._json import canonical
 #: More trials than these are shown as heat cells, one a row and column, and never more cells than these.
 MOST_SQUARES = 2_000
 _MOST_ROWS = 500
+_LABEL_CHARS = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class Layout:
         names = [name for name in results.varying(cells) if name != "model"]
         keys = [canonical({name: cell[name] for name in names if name in cell}) for cell in cells]
         columns = {key: _setting(cell, names) for key, cell in zip(keys, cells, strict=True)}
-        rows = tuple(f"{name} · {model}" if len(models) > 1 else name for name in templates for model in models)
+        parts = [(name, model) if len(models) > 1 else (name,) for name in templates for model in models]
+        rows = tuple(" · ".join(_text.clipped(part, _LABEL_CHARS) for part in some) for some in parts)
         column_of, row_of = ({each: place for place, each in enumerate(some)} for some in (columns, models))
         places = tuple(
             (template * len(models) + row_of[str(cell.get("model"))], column_of[key])
@@ -76,7 +78,7 @@ class Layout:
 
 
 def _setting(cell: Mapping[str, Any], names: Iterable[str]) -> str:
-    return ", ".join(f"{name}={_text.brief(cell[name], 40)}" for name in names if name in cell)
+    return _text.clipped(", ".join(f"{name}={cell[name]!r}" for name in names if name in cell), _LABEL_CHARS)
 
 
 def _joined(labels: Sequence[str], size: int) -> tuple[str, ...]:

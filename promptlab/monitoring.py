@@ -13,9 +13,8 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from promptlab import _text, results
 from promptlab._json import compact
@@ -24,6 +23,7 @@ from promptlab.layouts import Layout
 from promptlab.limits import Budget, Pace
 from promptlab.results import RunRow
 from promptlab.store import Store
+from promptlab.tallies import Attempt, Errors, Latencies, Spent, error_type
 
 RATE_OVER_S = 10.0  # long enough to be steady, short enough to show that something changed
 _CHECK_EVERY_S = 1.0  # how often open attempts are looked at one by one, and another kernel's run as a whole
@@ -69,8 +69,8 @@ class Live(Protocol):
         """Whether they are gone."""
 
     @property
-    def began_s(self) -> float:
-        """When they began, on the monotonic clock."""
+    def elapsed_s(self) -> float:
+        """How long it has taken, or took."""
 
 
 def status(store: Store, run_id: int, live: Live | None = None) -> dict[str, Any]:
@@ -79,143 +79,20 @@ def status(store: Store, run_id: int, live: Live | None = None) -> dict[str, Any
     return {**watch.status(), "map": watch.board()}
 
 
-# What is counted on the way
-
-
-class Latencies:
-    """Times to an answer, counted in bins that are 5 % wide, so that a quantile is right to 2.5 %."""
-
-    _STEP = math.log(1.05)
-
-    def __init__(self) -> None:
-        self._bins: Counter[int] = Counter()
-
-    def add(self, latency_ms: float) -> None:
-        """Count one."""
-        self._bins[math.floor(math.log(max(latency_ms, 0.01)) / self._STEP)] += 1
-
-    def summary(self, columns: int = 16) -> dict[str, Any]:
-        """Return n, p50_ms, p95_ms, and a histogram on a logarithmic axis from `from_ms` to `to_ms`."""
-        number = self._bins.total()
-        if not number:
-            return {"n": 0, "p50_ms": None, "p95_ms": None, "histogram": [], "from_ms": None, "to_ms": None}
-        first, last = min(self._bins), max(self._bins)
-        width = math.ceil((last - first + 1) / columns)
-        histogram = [0] * math.ceil((last - first + 1) / width)
-        for place, count in self._bins.items():
-            histogram[(place - first) // width] += count
-        return {
-            "n": number,
-            "p50_ms": self._quantile(0.5, number),
-            "p95_ms": self._quantile(0.95, number),
-            "histogram": histogram,
-            "from_ms": self._edge_ms(first),
-            "to_ms": self._edge_ms(first + width * len(histogram)),
-        }
-
-    def _quantile(self, share: float, number: int) -> float:
-        rest = share * number
-        for place in sorted(self._bins):
-            rest -= self._bins[place]
-            if rest <= 0:
-                break
-        return self._edge_ms(place + 0.5)
-
-    def _edge_ms(self, place: float) -> float:
-        return round(math.exp(place * self._STEP), 2)
-
-
-@dataclass(slots=True)
-class Errors:
-    """Failed attempts of one type: how many, and what became of the samples that met it."""
-
-    attempts: int = 0
-    message: str = ""
-    fates: Counter[str] = field(default_factory=Counter)  # of the samples that met it
-
-    def told(self, name: str) -> dict[str, Any]:
-        """Return it as a mapping.
-
-        Of the samples that met it, `passed` were answered later, `failed` have no answer for this error, `open` may
-        still get one; those that failed for another error in the end are counted there.
-        """
-        fates = {fate: self.fates[fate] for fate in ("passed", "failed", "open")}
-        return {"type": name, "attempts": self.attempts, "message": self.message, **fates}
-
-
-@dataclass(slots=True)
-class Spent:
-    """Attempts that have ended, their money and their tokens; what is not known is counted apart."""
-
-    attempts: int = 0
-    unknown: int = 0
-    unpriced: int = 0
-    uncounted: int = 0
-    cost_usd: float = 0.0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-    def add(self, attempt: _Attempt) -> None:
-        """Count an attempt that has ended."""
-        self.attempts += 1
-        self.unknown += attempt.state == "unknown"
-        self.unpriced += attempt.cost_usd is None and attempt.state != "unknown"
-        self.uncounted += attempt.prompt_tokens is None and attempt.state == "ok"
-        self.cost_usd += attempt.cost_usd or 0.0
-        self.prompt_tokens += attempt.prompt_tokens or 0
-        self.completion_tokens += attempt.completion_tokens or 0
-
-    def told(self) -> dict[str, Any]:
-        """Return it as a mapping; money and tokens are None where nothing is known of them."""
-        is_priced = self.cost_usd > 0 or not (self.unknown or self.unpriced)
-        is_counted = self.prompt_tokens > 0 or not self.uncounted
-        return {
-            "attempts": self.attempts,
-            "unknown": self.unknown,
-            "unpriced": self.unpriced,
-            "uncounted": self.uncounted,
-            "cost_usd": self.cost_usd if is_priced else None,
-            "prompt_tokens": self.prompt_tokens if is_counted else None,
-            "completion_tokens": self.completion_tokens if is_counted else None,
-        }
-
-
 # Watching
-
-
-class _Attempt(NamedTuple):
-    """An attempt as far as it counts here, and one of the trials it is for."""
-
-    id: int
-    state: str
-    http_status: int | None
-    error_type: str | None
-    error_code: str | None
-    error_message: str | None
-    latency_ms: float | None
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    cost_usd: float | None
-    sample_id: int
-    sample_state: str
-    position: int | None
-    reused: int | None
-
 
 _COLUMNS = """
 select attempts.id, attempts.state, attempts.http_status, attempts.error_type, attempts.error_code,
   substr(attempts.error_message, 1, 200), attempts.latency_ms, attempts.prompt_tokens, attempts.completion_tokens,
-  attempts.cost_usd, samples.id, samples.state, trials.position, trials.reused
-from attempts
-join attempt_samples on attempt_samples.attempt_id = attempts.id
-join samples on samples.id = attempt_samples.sample_id
-left join trials on trials.sample_id = samples.id and trials.run_id = attempts.run_id
+  attempts.cost_usd, attempt_samples.sample_id
+from attempts join attempt_samples on attempt_samples.attempt_id = attempts.id
 """
 _NEW = f"{_COLUMNS} where attempts.run_id = ? and attempts.id > ? order by attempts.id"
 _OPEN = f"{_COLUMNS} where attempts.id in (select value from json_each(?)) order by attempts.id"  # noqa: S608 - our own
 _NOW_ENDED = f"""
 {_COLUMNS} where attempts.state != 'sent' and attempts.id in (select value from json_each(?)) order by attempts.id
 """  # noqa: S608 - a query of our own
+_SAMPLES = "select id, state from samples where id in (select value from json_each(?))"
 _TRIALS = """
 select trials.position, trials.reused, samples.id, samples.state
 from trials join samples on samples.id = trials.sample_id where trials.run_id = ?
@@ -227,13 +104,13 @@ where trials.run_id = ? and samples.state = 'stopped' group by samples.reason or
 """
 _LATEST = f"""
 select substr(outputs.text, 1, {_OUTPUT_CHARS + 1}) as text, outputs.refusal, outputs.finish_reason,
-  outputs.completion_tokens, attempts.latency_ms, trials.position, cases.inputs
-from outputs
-join attempts on attempts.id = outputs.attempt_id
-join trials on trials.sample_id = outputs.sample_id and trials.run_id = attempts.run_id
-join cases on cases.id = trials.case_id
+  outputs.completion_tokens, attempts.latency_ms, outputs.sample_id
+from outputs join attempts on attempts.id = outputs.attempt_id
 where outputs.attempt_id = ? order by outputs.choice limit 1
 """  # noqa: S608 - a query of our own
+_CASE = """
+select inputs from cases where id = (select case_id from trials where run_id = ? and position = ?)
+"""
 _TRIAL = """
 select trials.position, trials.repeat, trials.reused, samples.state, samples.reason, samples.request_id, cases.inputs
 from trials join samples on samples.id = trials.sample_id join cases on cases.id = trials.case_id
@@ -264,7 +141,9 @@ class Watch:
         for place in range(len(self.layout.places)):
             self._heat[self.layout.cell(place * self.layout.per_place)]["q"] += self.layout.per_place
         self._changed: set[int] = set()  # positions, or heat cells
-        self._open: dict[int, list[int]] = {}  # attempts without an end -> the positions they are for
+        self._open: dict[int, list[int]] = {}  # attempts without an end -> the samples they are for
+        self._positions: dict[int, list[int]] = {}  # of each sample's trials
+        self._reused = bytearray(self.layout.size)
         self._newest_id = 0
         self._spent, self._latencies = Spent(), Latencies()
         self._errors: dict[str, Errors] = {}
@@ -272,13 +151,14 @@ class Watch:
         self._latest_id: int | None = None
         self._latest: dict[str, Any] | None = None
         self._not_asked: list[dict[str, Any]] = []
-        self._ended_s: float | None = None
+        self._is_over = self.is_over  # when it was looked at last
         self._checked_s = self._read_all_s = -math.inf
         self._read_all_took_s = 0.0
         self._told_apart = (0, 0)  # what the workers count that leaves no attempt: stopped, answered elsewhere
         self._ends: deque[tuple[float, int]] = deque()
         self._read_all()
         self.look()
+        self._changed.clear()
 
     @property
     def is_over(self) -> bool:
@@ -287,19 +167,20 @@ class Watch:
 
     def look(self) -> None:
         """Take in what happened since the last look."""
-        is_over = self.is_over  # before reading, so that what is read then is the last state
-        now_s = self._now_s()
+        now_s, is_ended = self._now_s(), self._live is not None and self._live.is_ended
+        if self._live is None or is_ended:
+            self._row = results.run_row(self._store, self._run_id)
+        is_over = is_ended if self._live else self.is_over  # before reading, so that what is read is the last state
         self._take(_NEW, self._run_id, self._newest_id)
         if self._open:
             self._take(_NOW_ENDED, compact(list(self._open)))
         if now_s - self._checked_s >= _CHECK_EVERY_S or is_over:
             self._checked_s = now_s
             self._check_open()
-        if self._live is None or is_over:
-            self._row = results.run_row(self._store, self._run_id)
         if self._must_read_all(is_over=is_over):
             self._read_all()
-        self._note_pace(now_s, is_over=is_over)
+        self._is_over = is_over
+        self._note_pace(now_s)
 
     def status(self) -> dict[str, Any]:
         """Return how the run stands, as of the last look; None is unknown.
@@ -314,8 +195,8 @@ class Watch:
             "id": self._row.id,
             "name": self._row.name,
             "status": self._word(),
-            "reason": self._row.reason if self.is_over else None,
-            "is_over": self.is_over,
+            "reason": self._row.reason if self._is_over else None,
+            "is_over": self._is_over,
             "is_here": self._live is not None,
             "total": self.layout.size,
             "ended": self._ended,
@@ -323,7 +204,7 @@ class Watch:
             "reused": reused,
             "rate_per_s": self._rate_per_s(),
             "eta_s": self._eta_s(),
-            "elapsed_s": self._elapsed_s(),
+            "elapsed_s": None if self._live is None else round(self._live.elapsed_s, 1),
             **self._spent.told(),
             **self._gate(),
             "errors": self._error_groups(),
@@ -380,28 +261,34 @@ class Watch:
     # Reading
 
     def _take(self, sql: str, *parameters: Any) -> None:
-        """Take in attempts that are new or have ended; there is a row for each trial that an attempt is for."""
-        last_id = 0
-        for attempt in map(_Attempt._make, chain.from_iterable(self._store.batches(sql, parameters))):
+        """Take in attempts that are new or have ended; there is a row for each sample that an attempt is for."""
+        last_id, unsure = 0, []
+        for attempt in map(Attempt._make, chain.from_iterable(self._store.batches(sql, parameters))):
             self._newest_id = max(self._newest_id, attempt.id)
             if attempt.state == "sent":
-                if attempt.position is not None:
-                    self._open.setdefault(attempt.id, []).append(attempt.position)
-                    self._set(attempt.position, "r")
+                self._open.setdefault(attempt.id, []).append(attempt.sample_id)
+                for position in self._positions.get(attempt.sample_id, ()):
+                    self._set(position, "r")
                 continue
-            if attempt.id != last_id:
-                last_id = attempt.id
+            is_next_choice, last_id = attempt.id == last_id, attempt.id
+            if not is_next_choice:
                 self._open.pop(attempt.id, None)
                 self._end(attempt)
+            if attempt.state == "ok" and not is_next_choice:
+                self._settle(attempt.sample_id, "done")
+            else:  # an answer may have fewer choices than were asked for
+                unsure.append(attempt.sample_id)
             if attempt.state != "ok":
                 self._meet(attempt)
-            self._settle(attempt.sample_id, attempt.sample_state, attempt.position, is_reused=bool(attempt.reused))
+        if unsure:
+            for sample_id, state in self._store.read(_SAMPLES, (compact(unsure),)):
+                self._settle(sample_id, state)
 
-    def _end(self, attempt: _Attempt) -> None:
+    def _end(self, attempt: Attempt) -> None:
         """Count an attempt that has ended."""
         self._spent.add(attempt)
         if attempt.state != "ok":
-            errors = self._errors.setdefault(_error_type(attempt), Errors())
+            errors = self._errors.setdefault(error_type(attempt), Errors())
             errors.attempts += 1
             errors.message = attempt.error_message or errors.message
             return
@@ -409,16 +296,16 @@ class Watch:
         if attempt.latency_ms is not None:
             self._latencies.add(attempt.latency_ms)
 
-    def _meet(self, attempt: _Attempt) -> None:
+    def _meet(self, attempt: Attempt) -> None:
         """Note that a sample met an error; what became of it is told apart for each type."""
-        name = _error_type(attempt)
+        name = error_type(attempt)
         fates = self._met.setdefault(attempt.sample_id, {})
         self._errors[name].fates[fates.pop(name, "")] -= 1
         fates[name] = "open"  # the newest stands last
         self._errors[name].fates["open"] += 1
 
-    def _settle(self, sample_id: int, state: str, position: int | None, *, is_reused: bool) -> None:
-        """Note what state a sample is in now, and so its trial."""
+    def _settle(self, sample_id: int, state: str) -> None:
+        """Note what state a sample is in now, and so its trials."""
         if sample_id in self._met:
             fates = self._met[sample_id]
             newest = next(reversed(fates))
@@ -426,12 +313,12 @@ class Watch:
                 fates[name] = fate = _fate(state, is_newest=name == newest)
                 self._errors[name].fates[before] -= 1
                 self._errors[name].fates[fate] += 1
-        if position is not None:
-            code = _STATE_CODES.get(state, "q")
-            self._set(position, "c" if code == "o" and is_reused else code)
+        code = _STATE_CODES.get(state, "q")
+        for position in self._positions.get(sample_id, ()):
+            self._set(position, "c" if code == "o" and self._reused[position] else code)
 
     def _set(self, position: int, code: str) -> None:
-        if not 0 <= position < len(self._codes) or self._codes[position] == ord(code):
+        if self._codes[position] == ord(code):
             return
         before = chr(self._codes[position])
         self._codes[position] = ord(code)
@@ -450,14 +337,15 @@ class Watch:
             return
         before, self._open = self._open, {}
         self._take(_OPEN, compact(list(before)))
-        running = {position for positions in self._open.values() for position in positions}
-        for position in (position for positions in before.values() for position in positions):
-            if position not in running and self._codes[position] == ord("r"):
-                self._set(position, "q")
+        running = set(chain.from_iterable(self._open.values()))
+        for sample_id in set(chain.from_iterable(before.values())) - running:
+            for position in self._positions.get(sample_id, ()):
+                if self._codes[position] == ord("r"):
+                    self._set(position, "q")
 
     def _must_read_all(self, *, is_over: bool) -> bool:
         """Whether something may have changed that leaves no attempt of this run."""
-        if is_over and self._ended_s is None:
+        if is_over != self._is_over:
             return True
         now_s = self._now_s()
         rest_s = max(_CHECK_EVERY_S, self._read_all_took_s / _SHARE_OF_TIME)
@@ -474,11 +362,18 @@ class Watch:
         if self._live is not None:
             progress = self._live.runner.progress
             self._told_apart = (progress.stopped, progress.answered_before)
-        running = {position for positions in self._open.values() for position in positions}
-        for rows in self._store.batches(_TRIALS, (self._run_id,)):
-            for position, reused, sample_id, state in rows:
-                if position not in running or state != "leased":
-                    self._settle(sample_id, state, position, is_reused=bool(reused))
+        states: dict[int, str] = {}
+        positions: dict[int, list[int]] = {}
+        for position, reused, sample_id, state in chain.from_iterable(self._store.batches(_TRIALS, (self._run_id,))):
+            if position < self.layout.size:
+                self._reused[position] = reused
+                positions.setdefault(sample_id, []).append(position)
+                states[sample_id] = state
+        self._positions = positions
+        running = set(chain.from_iterable(self._open.values()))
+        for sample_id, state in states.items():
+            if state != "leased" or sample_id not in running:
+                self._settle(sample_id, state)
         if self._counts["s"]:
             self._not_asked = [dict(row) for row in self._store.read(_NOT_ASKED, (self._run_id,))]
         self._read_all_s = self._now_s()
@@ -491,7 +386,7 @@ class Watch:
         return sum(self._counts[code] for code in _ENDED)
 
     def _word(self) -> str:
-        if self.is_over or self._live is None:
+        if self._is_over or self._live is None:
             return self._row.status
         if self._live.runner.progress.is_paused:
             return "paused"
@@ -499,7 +394,7 @@ class Watch:
 
     def _gate(self) -> dict[str, Any]:
         """Return what only the workers know; None for a run that is not executed here."""
-        runner = self._live.runner if self._live and not self.is_over else None
+        runner = self._live.runner if self._live and not self._is_over else None
         budget = self._live.runner.budget if self._live else None
         return {
             "in_flight": runner.progress.in_flight if runner else len(self._open),
@@ -511,17 +406,15 @@ class Watch:
             "reserved_usd": max(0.0, round(budget.reserved_usd, 9)) if budget else None,
         }
 
-    def _note_pace(self, now_s: float, *, is_over: bool) -> None:
+    def _note_pace(self, now_s: float) -> None:
         self._ends.append((now_s, self._ended))
         while len(self._ends) > 2 and self._ends[1][0] <= now_s - RATE_OVER_S:  # noqa: PLR2004 - first and last
             self._ends.popleft()
-        if is_over and self._ended_s is None:
-            self._ended_s = now_s
 
     def _rate_per_s(self) -> float | None:
         """Return how many trials got their end a second lately; None when that cannot be said, or nothing goes on."""
         (first_s, first), (last_s, last) = self._ends[0], self._ends[-1]
-        if self.is_over or last_s - first_s < _CHECK_EVERY_S:
+        if self._is_over or last_s - first_s < _CHECK_EVERY_S:
             return None
         return round((last - first) / (last_s - first_s), 3)
 
@@ -532,12 +425,6 @@ class Watch:
         progress = self._live.runner.progress if self._live else None
         left = progress.total - progress.finished if progress and progress.total else self.layout.size - self._ended
         return round(left / rate, 1)
-
-    def _elapsed_s(self) -> float | None:
-        """Return how long a run that is executed here has taken, or took."""
-        if self._live is None:
-            return None
-        return round((self._ended_s or self._now_s()) - self._live.began_s, 1)
 
     def _error_groups(self) -> list[dict[str, Any]]:
         groups = sorted(self._errors.items(), key=lambda each: -each[1].attempts)
@@ -550,15 +437,18 @@ class Watch:
         """Return the newest output of this run, clipped, and the trial that it answers."""
         if self._latest is None and self._latest_id is not None:
             rows = self._store.read(_LATEST, (self._latest_id,))
-            self._latest = self._told_output(dict(rows[0])) if rows else None
+            is_known = rows and rows[0]["sample_id"] in self._positions  # else the plan is still being registered
+            self._latest = self._told_output(dict(rows[0])) if is_known else None
         return self._latest
 
     def _told_output(self, row: Mapping[str, Any]) -> dict[str, Any]:
         text = row["text"] if row["text"] is not None else row["refusal"]
+        position = self._positions[row["sample_id"]][0]
+        inputs = self._store.read(_CASE, (self._run_id, position))[0][0]
         return {
-            "position": row["position"],
-            "where": self.layout.told(row["position"]),
-            "case": _case_label(json.loads(row["inputs"])),
+            "position": position,
+            "where": self.layout.told(position),
+            "case": _case_label(json.loads(inputs)),
             "text": None if text is None else _text.clipped(text, _OUTPUT_CHARS),
             "finish_reason": row["finish_reason"],
             "completion_tokens": row["completion_tokens"],
@@ -586,11 +476,3 @@ def _template_labels(store: Store, run: RunRow) -> list[str]:
 def _case_label(case: Mapping[str, Any]) -> str:
     """Return a case's first value, which mostly tells it from others."""
     return next((_text.clipped(str(value), 80) for value in case.values()), "")
-
-
-def _error_type(attempt: _Attempt) -> str:
-    """Return what an error is called: the HTTP status, and the API's own code or type, or promptlab's."""
-    http = f"HTTP {attempt.http_status}" if attempt.http_status else ""
-    name = attempt.error_code or attempt.error_type or ""
-    billed = " (maybe billed)" if attempt.state == "unknown" else ""
-    return _text.clipped(" ".join(filter(None, [http, "" if name == http else name])) or "unknown", 80) + billed

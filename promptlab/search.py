@@ -233,7 +233,7 @@ class Found:
 
 _MARKS = 100
 _RANKED = "select rowid, {rank} from outputs_fts where outputs_fts match ? and rowid between ? and ?"
-_SOME_TEXTS = "select id, text from json_each(?) as wanted cross join outputs on outputs.id = wanted.value"
+_SOME_TEXTS = "select outputs.id, text from json_each(?) as wanted cross join outputs on outputs.id = wanted.value"
 
 
 def outputs_with(
@@ -262,15 +262,17 @@ def outputs_with(
     unread = {key: query.patterns for key in outputs if key > indexed_to}
     if query.unindexed:
         unread |= dict.fromkeys(ranks, query.unindexed)
+    if not unread:
+        return Found(text, ranks, query.patterns, match=query.match)
     until_s, kept = clock() + SCAN_S, set(ranks) - set(unread)
     notes: list[str] = []
-    for rows in store.batches(_SOME_TEXTS, (json.dumps(sorted(unread)),)) if unread else ():
+    for rows in store.batches(_SOME_TEXTS, (json.dumps(sorted(unread)),)):
         if clock() > until_s and not notes:
             notes.append("time was up before all texts were read through; words are looked up much faster")
         if not notes:
             kept |= {key for key, held in rows if all(each.search(held or "") for each in unread[key])}
     ranks = {key: ranks.get(key, float("nan")) for key in kept}
-    return Found(text, ranks, query.patterns, notes, None if unread else query.match)
+    return Found(text, ranks, query.patterns, notes)
 
 
 # What was asked for

@@ -129,18 +129,27 @@ class Verdict:
 
     @property
     def win_rate(self) -> Interval | None:
-        """How often the first of two variants won, a tie counting half, with Wilson's interval.
+        """How often the first of two variants won, a tie counting half, with its interval.
 
-        None of more than two variants, where `ranking` tells, and where no vote counts. The interval takes the pairs
-        for independent, which several of one case are only nearly.
+        Several pairs of one case say less than as many of different cases; the interval allows for that. None of more
+        than two variants, where `ranking` tells, and where no vote counts.
         """
         if len(self.variants) != 2 or not self.n:  # noqa: PLR2004 - a rate is of two
             return None
-        return stats.wilson(sum(vote.scores[0] for vote in self.counted), self.n)
+        return self._rate(0)
+
+    def _rate(self, place: int) -> Interval | None:
+        """Return how often a variant won."""
+        votes = [vote for vote in self.counted if place in vote.pairing.pair]
+        scores = [vote.scores[vote.pairing.pair.index(place)] for vote in votes]
+        return stats.grouped_rate(scores, [vote.pairing.item.case for vote in votes]) if votes else None
 
     @property
     def sign_test(self) -> SignTest | None:
-        """The exact test of wins against losses of the first of two variants, ties left out; None of more than two."""
+        """The exact test of wins against losses of the first of two variants, ties left out; None of more than two.
+
+        It takes the pairs for independent, which several of one case are only nearly.
+        """
         if len(self.variants) != 2:  # noqa: PLR2004 - see win_rate
             return None
         wins = Counter(vote.preferred for vote in self.counted)
@@ -148,7 +157,10 @@ class Verdict:
 
     @cached_property
     def ranking(self) -> Ranking:
-        """Bradley-Terry strengths, a tie counting half; see `promptlab.stats.bradley_terry`."""
+        """Bradley-Terry strengths, a tie counting half; see `promptlab.stats.bradley_terry`.
+
+        Their intervals take the pairs for independent, which several of one case are only nearly.
+        """
         labels = self.labels
         games = [(*(labels[place] for place in vote.pairing.pair), vote.scores[0]) for vote in self.counted]
         return stats.bradley_terry(games)  # type: ignore[arg-type]  # a pair is two labels
@@ -194,7 +206,10 @@ class Verdict:
         strengths = {strength.name: strength for strength in self.ranking.strengths}
         order = [*strengths, *(name for name in self.labels if name not in strengths)]
         places = {name: place for place, name in enumerate(self.labels)}
-        return [_row(name, wins[p], ties[p], games[p], strengths.get(name)) for name in order for p in [places[name]]]
+        return [
+            _row(name, wins[p], ties[p], games[p], rate=self._rate(p), strength=strengths.get(name))
+            for name, p in ((name, places[name]) for name in order)
+        ]
 
     def facts(self) -> list[tuple[str, str]]:
         """Return what there is to say, as (what, sentence)."""
@@ -253,8 +268,9 @@ COLUMNS = (
 )
 
 
-def _row(name: str, wins: int, ties: int, n: int, strength: stats.Strength | None) -> dict[str, Any]:
-    rate = stats.wilson(wins + ties / 2, n) if n else None
+def _row(
+    name: str, wins: int, ties: int, n: int, *, rate: Interval | None, strength: stats.Strength | None
+) -> dict[str, Any]:
     odds = strength.log_odds if strength else None
     return {
         "variant": name,

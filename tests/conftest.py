@@ -5,10 +5,12 @@ Tests marked `soak` take minutes, and are skipped unless PROMPTLAB_SOAK=1 (as `m
 """
 
 import os
+import shutil
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from comparisons import lab_of, run_in
 from faultserver import FaultServer
 from labdrive import Jupyter, find_chromium, open_browser
 
@@ -22,6 +24,22 @@ def fault_server():
     """A fresh OpenAI-compatible server on loopback that answers well until told otherwise."""
     with FaultServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def capitals_file(tmp_path_factory):
+    """A file with the run `capitals`, whose answer for Japan differs once in three times when the temperature is 1."""
+    path = tmp_path_factory.mktemp("recorded") / "compared.db"
+    with lab_of(path) as lab:
+        run_in(lab)
+    return path
+
+
+@pytest.fixture
+def capitals(capitals_file, tmp_path):
+    """A lab on a copy of that file."""
+    with lab_of(shutil.copy(capitals_file, tmp_path)) as lab:
+        yield lab
 
 
 @pytest.fixture(scope="session")

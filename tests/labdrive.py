@@ -70,8 +70,8 @@ IS_IDLE = f"""() => {NOTEBOOK}.context.sessionContext.session.kernel.status === 
     && {NOTEBOOK}.content.widgets.every(({{model}}) => model.type !== 'code' || model.executionState !== 'running')"""
 TWO_FRAMES = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 # `evaluate` has no time limit, so a page must not be asked to wait for its own cells: it sets a flag instead.
-RUN_ALL = """() => { window.__cellsDone = false
-    window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => { window.__cellsDone = true }) }"""
+RUN_ALL = """() => { window.__ranAll = false
+    window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => { window.__ranAll = true }) }"""
 COMMAND = "([command, args]) => window.jupyterapp.commands.execute(command, args).then(() => null)"
 RUN_CODE = f"""async code => {{
     let text = ''
@@ -256,7 +256,7 @@ class Jupyter:
     def run_all(self, page: Page) -> None:
         """Run all cells, and wait until they are done and painted."""
         page.evaluate(RUN_ALL)
-        page.wait_for_function("() => window.__cellsDone")
+        page.wait_for_function("() => window.__ranAll")
         self.idle(page)
 
     def idle(self, page: Page) -> None:

@@ -11,7 +11,14 @@ from promptlab.errors import GridError, NotFoundError, OfflineError, PromptlabEr
 
 _CLASSES = [kind for kind in vars(errors).values() if inspect.isclass(kind) and kind.__module__ == errors.__name__]
 ERRORS = [kind for kind in _CLASSES if not issubclass(kind, Warning)]
-LISTING = [errors.TemplateError, errors.GridError, errors.CaseError, errors.PlanError, errors.SearchError]
+LISTING = [
+    errors.TemplateError,
+    errors.GridError,
+    errors.CaseError,
+    errors.PlanError,
+    errors.SearchError,
+    errors.ComparisonError,
+]
 
 
 @pytest.mark.parametrize("kind", ERRORS)

@@ -505,3 +505,16 @@ def test_merged_files_keep_their_votes(large, tmp_path):
     assert merged.progress("ann").done == len(merged.asked) - 1
     assert merged.progress("me").done == 0
     assert merged.next("ann").position == len(merged.asked) - 1
+
+
+def test_a_forgotten_run_takes_its_sessions_along(large):
+    """Pairings, votes and what describes the session go with the answers; a dry run says so, other views stay."""
+    session = opened(large, "large", n=10)
+    judge_all(session)
+    session.finish("me")
+    add = "insert into views (name, spec, created_at) values ('mine', '{}', '')"
+    large.store.write(lambda connection: connection.execute(add)).result()
+    announced = large.forget("large").counts
+    assert (announced["pairings"], announced["views"]) == (len(session.placed), 2)
+    assert large.forget("large", dry_run=False).counts == announced
+    assert counts_of(large) == {"pairings": 0, "votes": 0, "views": 1}

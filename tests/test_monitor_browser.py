@@ -1,11 +1,14 @@
 """The run monitor in a real JupyterLab: alive in a blocked cell, obeyed there, and what it leaves in the notebook."""
 
 import json
+import os
 import re
+import signal
 
 import pytest
 
 from labdrive import IS_IDLE, RUN_ALL
+from promptlab import Lab
 from test_in_jupyter import script
 
 STATE = ".monitor .state"
@@ -169,6 +172,41 @@ def test_a_hostile_newest_output_is_text(jupyter, begin, fault_server, fault):
     assert page.locator(".monitor :is(img, a, script, iframe, svg, style)").count() == 0
     assert page.evaluate("() => window.__pwned === undefined")
     assert jupyter.blocked == []
+
+
+def test_a_cell_that_is_busy_with_something_else_does_not_deafen_the_panel(jupyter, begin):
+    """A run in the background is stopped while another cell computes."""
+    page = begin(
+        "busy",
+        "run = lab.start(plan, concurrency=2)",
+        "import time; end = time.time() + 8\nwhile time.time() < end: pass",
+    )
+    until_ended(page, 2)
+    page.locator(".monitor button", has_text="Stop").click()
+    page.locator(".monitor .question button", has_text="Stop").click()
+    until(page, "stopped")
+    assert is_busy(page)
+
+
+def test_a_kernel_that_is_shut_down_stops_its_run(jupyter, begin, fault_server):
+    """The panel's last word is that the run was stopped, and every request that left is in the file."""
+    page = begin("shut", "run = lab.start(plan, concurrency=2)")
+    until_ended(page, 2)
+    jupyter.server.close_sessions()
+    until(page, "stopped")
+    with Lab(jupyter.root / "shut.db", offline=True, base_url=fault_server.base_url) as lab:
+        run = lab.load(1)
+        assert (run.status, run.usage.attempts) == ("stopped", fault_server.stats()["requests"])
+
+
+def test_a_monitor_whose_kernel_died_says_so(jupyter, begin):
+    """It does not go on to say that the run is running; what was drawn stays."""
+    page = begin("dead", "run = lab.start(plan, concurrency=2)", latency_ms=1_000)
+    until_ended(page, 2)
+    os.kill(int(jupyter.run_code(page, "import os; print(os.getpid())")), signal.SIGKILL)
+    until(page, "last seen running")
+    assert "No word from the kernel for" in page.locator(".monitor .note").inner_text()
+    assert ended(page) >= 2
 
 
 def test_what_sends_nothing_shows_no_monitor(jupyter, begin, fault_server):

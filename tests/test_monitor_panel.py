@@ -83,6 +83,16 @@ def test_the_first_message_is_enough_to_draw_and_small(lab, number, kind):
     assert len(json.dumps(first)) < 30_000
 
 
+def test_long_names_are_cut(lab):
+    """What travels first stays small, whatever things are called."""
+    templates = [PromptTemplate("t" * 5_000 + str(number), user="{{ q }}") for number in range(3)]
+    plan = lab.plan(templates, {"model": ["m" * 5_000, "n"], "stop": ["s" * 5_000, "t"]}, cases=cases(1))
+    registered(lab.store, plan)
+    first = Heard(lab.store, 1, Obedient()).first()
+    assert (len(first["map"]["rows"]), len(first["map"]["columns"])) == (6, 2)
+    assert len(json.dumps(first["map"])) < 1_500
+
+
 def test_updates_are_numbered_and_hold_what_changed(lab):
     """So a browser that missed one notices; when nothing happened there is none, but for one a second."""
     time = Time()

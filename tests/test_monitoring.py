@@ -12,8 +12,9 @@ from promptlab.attempts import SendError, from_reply, from_send_error
 from promptlab.jobs import Progress
 from promptlab.layouts import Layout
 from promptlab.limits import Budget, Pace
-from promptlab.monitoring import Latencies, Watch
+from promptlab.monitoring import Watch
 from promptlab.store import Store
+from promptlab.tallies import Latencies
 from promptlab.testing import ScriptedBackend, error_reply, sample_lab, text_reply
 from studies import ASK, cases, plan_of
 from test_runner import registered
@@ -40,7 +41,7 @@ class Live:
 
     runner: Workers = field(default_factory=Workers)
     is_ended: bool = False
-    began_s: float = 100.0
+    elapsed_s: float = 30.0
 
 
 @dataclass
@@ -487,7 +488,7 @@ def test_looking_again_reads_what_is_new(tmp_path, lab, by_hand):
         run.answer(*range(500, 510))
         watch.look()
         watch.status()
-        assert store.rows == 11  # the answers, and the newest one's text
+        assert store.rows == 12  # the answers, the newest one's text and its case
     assert watch.status()["ended"] == 510
 
 

@@ -167,8 +167,8 @@ _STATUS = dict(zip(("done", "failed", "stopped", "leased", "todo"), STATUSES, st
 
 def _clipped(row: Row, chars: int) -> tuple[str | None, int]:
     """Return the first characters of a text, and how many it has in all."""
-    if row["text"] is None:
-        return None, 0
+    if not row["text"]:  # SQLite has no empty part of a blob
+        return (None if row["chars"] is None else ""), 0
     read = row["text"].decode(errors="ignore")
     is_whole = len(row["text"]) < 4 * chars
     return read[:chars], len(read) if is_whole else max(len(read), row["chars"])

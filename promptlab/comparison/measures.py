@@ -15,6 +15,8 @@ from promptlab.comparison.trials import FAILED, OK, STATUSES, STOPPED, Floats, I
 
 HEAD_BINS = 12
 FACET_BINS = 10
+#: What a histogram may be of -> the share of the trials that it has to be known of; a few ratings show nothing.
+_LEAST_SHARE = {"score": 0.0, "rating": 0.1, "latency_ms": 0.0}
 MOST_VALUES = 30  # of one facet; the most frequent
 _LARGE_SHARE = 0.5  # an axis with as many values as half of the trials is no facet
 
@@ -94,8 +96,9 @@ def _answered(layout: Layout, latencies: Floats, column: int) -> Any:
 
 
 def _histograms(values: dict[str, Floats], columns: Ints, n: int) -> list[dict[str, Any] | None]:
-    """Return a small histogram for each column, all over one range: of scores, else of ratings, else of latency."""
-    name = next((name for name in ("score", "rating", "latency_ms") if (~np.isnan(values[name])).any()), None)
+    """Return a small histogram for each column, all over one range: of scores, else ratings, else latency."""
+    share = {name: np.mean(~np.isnan(values[name])) if len(columns) else 0.0 for name in _LEAST_SHARE}
+    name = next((name for name, least in _LEAST_SHARE.items() if share[name] > least), None)
     if name is None:
         return [None] * n
     known = ~np.isnan(values[name])

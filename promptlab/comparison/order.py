@@ -57,7 +57,7 @@ def _row_values(table: Table) -> Floats:
         best = np.full(layout.rows_in_all, np.nan)
         np.fmin.at(best, layout.member_row[chosen], np.array(found, float))
         return best
-    values = table.measure(by)[layout.members[chosen]]
+    values = (table.quality if by == "score" else table.measure(by))[layout.members[chosen]]
     if by == "cost_usd":
         return _sums(values, layout.member_row[chosen], layout.rows_in_all)
     return _means(values, layout.member_row[chosen], layout.rows_in_all)
@@ -97,10 +97,10 @@ def _variety(groups: Ints, values: Ints, n: int) -> Floats:
 
 
 def _worst_change(table: Table, place: int | None) -> Floats:
-    """Return a row's largest loss of score against the baseline; without one, against the first column."""
+    """Return a row's largest loss against the baseline; without one, against the first column."""
     layout = table.layout
     worst = np.full(layout.rows_in_all, np.nan)
-    values = table.measure("score")
+    values = table.quality
     for column in range(len(layout.columns)) if place is None else [place]:
         base = layout.baselines[column] if layout.spec.column_baseline is not None else 0
         if base is not None and base != column:

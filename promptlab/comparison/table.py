@@ -115,6 +115,11 @@ class Table:
         return self.mean_ratings if name == "rating" else MEASURES[name](self.trials)
 
     @property
+    def quality(self) -> Floats:
+        """What tells how good each answer is: its score, or where nothing was scored the mean of its ratings."""
+        return self.mean_ratings if self.scorer is None else self.measure("score")
+
+    @property
     def scorer(self) -> str | None:
         """Whose scores are shown: the spec's, or else the one that scored last."""
         return self.spec.scorer or next(iter(self.trials.scorers), None)

@@ -77,7 +77,7 @@ class Trials:
             raise ComparisonError(msg)
         self.store = store
         self.run_ids = tuple(dict.fromkeys(int(key) for key in run_ids))
-        self.runs: list[RunRow] = [results.run_row(store, key) for key in self.run_ids]
+        self.runs: list[RunRow] = [results.find_run(store, key) for key in self.run_ids]
         self._load()
 
     def _load(self) -> None:

@@ -24,7 +24,7 @@ def html(table: Table, *, caption: str) -> str:
     chars = min(CELL_CHARS, max(100, _TEXT_SHARE // (ROWS * max(1, len(layout.columns)))))
     rows = cells.page(table, 0, ROWS, chars=chars)
     heads = measures.heads(table)
-    top = [", ".join(layout.spec.rows), *(_head(each) for each in heads)]
+    top = [f"{', '.join(layout.spec.rows)} / {', '.join(layout.spec.levels)}", *(_head(each) for each in heads)]
     body: list[list[Any]] = []
     size = 0
     for row in rows:
@@ -49,7 +49,7 @@ def _head(head: dict[str, Any]) -> str:
     if head["score"] is not None:
         facts.append(f"score {head['score']:.2f}{_signed(head)}")
     facts += [] if head["latency_ms"] is None else [_text.duration(head["latency_ms"] / 1000)]
-    facts += [] if head["cost_usd"] is None else [_text.usd(head["cost_usd"])]
+    facts += [] if head["cost_usd"] is None else ["free" if head["cost_usd"] == 0 else _text.usd(head["cost_usd"])]
     return f"{name}{' (baseline)' if head['is_baseline'] else ''}: {', '.join(facts)}"
 
 
@@ -103,7 +103,7 @@ def _marked(before: str, after: str) -> str:
 
 
 def _facts(cell: dict[str, Any]) -> str:
-    facts = [f"{cell['same']} of {cell['answered']} answers"] if cell["answered"] > 1 else []
+    facts = [f"{cell['same']} of {cell['answered']} like this"] if cell["answered"] > 1 else []
     facts += [f"{cell['failed']} failed"] if cell["failed"] and cell["trials"] > 1 else []
     facts += [] if cell["finish_reason"] in {None, "stop"} else [cell["finish_reason"]]
     facts += [flag for flag in cell["flags"] if flag != cell["finish_reason"]]

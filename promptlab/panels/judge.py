@@ -42,7 +42,7 @@ class Judge(Panel):
     ...     while (pair := judge.pair) is not None:
     ...         judge.vote("left" if len(pair.left) < len(pair.right) else "right")
     ...     judge.finish().win_rate
-    1 [0.61, 1]
+    1 [0.439, 1]
     """
 
     view = "judge"

@@ -93,8 +93,8 @@ Operations
   find(key) -> {"row": index | null}: where a row is in the present order
 
 Pushes, at most ten a second
-  {"push": "cells", "version": 3, "number": 12, "cells": [[row, column, Cell], ...] (at most 200), "whole": true when
-   these are all that changed since `number` - 1 (else, or after a gap in `number`, fetch what is shown again),
+  {"push": "cells", "version": 3, "number": 12, "cells": [[row, column, Cell], ...], "whole": true when these are
+   all that changed since `number` - 1 (else, or after a gap in `number`, fetch what is shown again),
    "columns": [Head], "counts": {...}, "live": true, "stale": true when order and filters may have changed:
    offer refresh()}
   {"push": "judged", "output_id", and the fields that changed}
@@ -104,6 +104,7 @@ Pushes, at most ten a second
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Unpack
 
@@ -128,7 +129,7 @@ if TYPE_CHECKING:
 FIRST_ROWS = 32
 FIRST_BYTES = 80_000  # of the page that travels with the widget
 AXIS_VALUES = 50
-PUSHED_CELLS = 200
+PUSHED_CELLS = 64  # some 80 kB; of more, browsers ask for those they show
 _VIEW = "matrix"  # what a saved layout is marked with: other panels save theirs in the same table
 
 Row = Annotated[int, Field(ge=0)]
@@ -194,6 +195,7 @@ class Matrix(Panel):
         self._selected: list[tuple[str, tuple[Any, ...] | None]] = []
         self._number = 0
         self._seen: int | None = None
+        self._look_again_s = 0.0
 
     # For Python
 
@@ -225,10 +227,11 @@ class Matrix(Panel):
 
     def first(self) -> dict[str, Any]:
         """Return the state, and as much of the first page as can travel with the widget."""
-        chars = max(80, FIRST_BYTES // (2 * FIRST_ROWS * max(1, len(self._table.layout.columns))))
-        rows = cells.page(self._table, 0, FIRST_ROWS, chars=min(chars, cells.CLIP_CHARS))
-        sizes = np.cumsum([len(json.dumps(as_json(row))) for row in rows])
-        return {**self._state(), "page": self._paged(0, rows[: int(np.searchsorted(sizes, FIRST_BYTES))])}
+        with self._lock:
+            wide = 2 * FIRST_ROWS * max(1, len(self._table.layout.columns))
+            rows = cells.page(self._table, 0, FIRST_ROWS, chars=min(max(80, FIRST_BYTES // wide), cells.CLIP_CHARS))
+            sizes = np.cumsum([len(json.dumps(as_json(row))) for row in rows])
+            return {**self._state(), "page": self._paged(0, rows[: int(np.searchsorted(sizes, FIRST_BYTES))])}
 
     def snapshot(self) -> str:
         """Return the first rows as an HTML table, the differences to the baseline marked."""
@@ -313,7 +316,7 @@ class Matrix(Panel):
     def pin(self, output_id: Id, pinned: bool) -> dict[str, Any]:  # noqa: FBT001 - the value itself
         """Pin or unpin an output of this table."""
         self._check_output(output_id)
-        judgements.pin(self._store, output_id, pinned, rater=self._table.rater)
+        judgements.pin(self._store, output_id, pinned=pinned, rater=self._table.rater)
         return self._judged(output_id, "pinned")
 
     @operation
@@ -361,23 +364,35 @@ class Matrix(Panel):
     # While a run goes on
 
     def update(self, *, whole: bool) -> dict[str, Any] | None:
-        """Return the cells that changed since the last update; nothing is looked at while nobody writes to the file."""
+        """Return the cells that changed since the last update, the last time so that browsers ask for all they show.
+
+        Nothing is looked at while nobody writes to the file, and of a large run more seldom, so that looking takes a
+        tenth of the time at most.
+        """
+        began_s = time.monotonic()
+        if not whole and began_s < self._look_again_s:
+            return None
         written = self._store.read("pragma data_version")[0][0]
         if written == self._seen and not whole:
             return None
         self._seen = written
+        try:
+            return self._changes(whole=whole)
+        finally:
+            ended_s = time.monotonic()
+            self._look_again_s = ended_s + 9 * (ended_s - began_s)
+
+    def _changes(self, *, whole: bool) -> dict[str, Any] | None:
         if self._table.trials.has_grown:
             self._table.refresh()
             return {"push": "state", **self._state()}
         changed = self._table.update()
-        if not len(changed) and not whole:
-            return None
-        return self._pushed(changed)
+        return self._pushed(changed, is_last=whole) if len(changed) or whole else None
 
-    def _pushed(self, changed: Ints) -> dict[str, Any]:
+    def _pushed(self, changed: Ints, *, is_last: bool) -> dict[str, Any]:
         layout = self._table.layout
         seen = [cell for cell in layout.cells_of(changed).tolist() if layout.index_of[layout.cell_row[cell]] != NOWHERE]
-        told = seen[:PUSHED_CELLS]
+        told = seen if len(seen) <= PUSHED_CELLS else []
         drawn = cells.draw(self._table, [Place(cell) for cell in told])
         places = zip(layout.index_of[layout.cell_row[told]].tolist(), layout.cell_column[told].tolist(), strict=True)
         self._number += 1
@@ -387,7 +402,7 @@ class Matrix(Panel):
             "version": self._table.version,
             "number": self._number,
             "cells": [[*place, cell] for place, cell in zip(places, drawn, strict=True)],
-            "whole": len(told) == len(seen),
+            "whole": len(told) == len(seen) and not is_last,
             "columns": measures.heads(self._table),
             "counts": measures.counts(self._table),
             "live": self._table.trials.is_going,

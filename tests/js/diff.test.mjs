@@ -18,6 +18,13 @@ test("neighbouring words that all differ are one change", () => {
   ]);
 });
 
+test("a short word between two long changes belongs to them, one between short ones stays", () => {
+  assert.deepEqual(wordDiff("Refunds go to the card you paid with", "Thanks for writing to us at once").pieces, [
+    [-1, "Refunds go to the card you paid with"], [1, "Thanks for writing to us at once"],
+  ]);
+  assert.deepEqual(wordDiff("a to b", "c to d").pieces, [[-1, "a"], [1, "c"], [0, " to "], [-1, "b"], [1, "d"]]);
+});
+
 test("signs of scripts without spaces are compared one by one", () => {
   assert.deepEqual(wordDiff("東京は雨です", "東京は雪です").pieces, [[0, "東京は"], [-1, "雨"], [1, "雪"], [0, "です"]]);
 });

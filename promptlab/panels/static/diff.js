@@ -111,11 +111,29 @@ function merged(pieces) {
   return found;
 }
 
-// A blank between two changes belongs to both: one phrase replaced reads better than five words.
+const SHORT_WORD = 4, LONG_CHANGE = 12;
+
+// One phrase replaced reads better than five words: a blank between two changes belongs to both, and so does then a
+// short word between two long ones.
 function tidied(pieces) {
-  const found = merged(pieces);
-  const isBlank = ([kind, text], place) => kind === 0 && !text.trim() && place > 0 && place < found.length - 1;
-  return merged(found.flatMap((piece, place) => (isBlank(piece, place) ? [[-1, piece[1]], [1, piece[1]]] : [piece])));
+  const isBlank = (text) => !text.trim();
+  const isNoise = (text, around) => text.trim().length <= SHORT_WORD && Math.min(...around) >= LONG_CHANGE;
+  return [isBlank, isNoise].reduce(folded, merged(pieces));
+}
+
+function folded(pieces, belongs) {
+  return merged(pieces.flatMap(([kind, text], place) => {
+    const isInside = kind === 0 && place > 0 && place < pieces.length - 1;
+    const around = isInside ? [-1, 1].map((way) => changedBeside(pieces, place, way)) : [];
+    return isInside && belongs(text, around) ? [[-1, text], [1, text]] : [[kind, text]];
+  }));
+}
+
+// How many characters are deleted and inserted right before (-1) or after (1) a kept piece.
+function changedBeside(pieces, place, way) {
+  let length = 0;
+  for (let at = place + way; pieces[at]?.[0]; at += way) length += pieces[at][1].length;
+  return length;
 }
 
 function childPairs(path, one, other) {

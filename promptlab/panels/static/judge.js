@@ -37,13 +37,13 @@ export function view(panel) {
 
   function drawResult() {
     const hadFocus = panel.body.contains(panel.root.getRootNode().activeElement);
-    const view = verdictView(panel, state);
-    panel.body.replaceChildren(view);
-    if (hadFocus) view.focus();
+    const verdict = verdictView(panel, state);
+    panel.body.replaceChildren(verdict);
+    if (hadFocus) verdict.focus();
   }
 
   async function vote(choice, isMuchBetter = false) {
-    if (!state.pair || isBusy) return;
+    if (!state.pair || isBusy || isAsking()) return;
     waiting.set(state.session, { token: state.pair.token, choice, strength: isMuchBetter ? 2 : 1, ...look.why(),
       saw_differences: sawDifferences, ms: watch.ms() });
     await sendWaiting();
@@ -72,7 +72,7 @@ export function view(panel) {
   }
 
   async function ask(operation, said) {
-    if (isBusy) return;
+    if (isBusy || isAsking()) return;
     busy(true);
     try {
       apply(await panel.call(operation));
@@ -85,10 +85,13 @@ export function view(panel) {
     panel.root.classList.toggle("sending", is);
   }
 
+  // Whether something stands over the panel: no key votes on a pair behind it.
+  const isAsking = () => panel.root.querySelector(":scope > .dialog") !== null;
+
   function undo() { if (!state.result) ask("take_back", "the last vote is taken back"); }
 
   function askToFinish() {
-    if (state.result) return;
+    if (state.result || isAsking()) return;
     if (state.done >= state.total) { ask("reveal", "finished"); return; }
     const end = () => { box.close(); ask("reveal", "finished"); };
     const box = dialog(panel, "Finish now?",
@@ -98,7 +101,7 @@ export function view(panel) {
   }
 
   function toggleMarks() {
-    if (!state.pair) return;
+    if (!state.pair || isAsking()) return;
     isMarked = !isMarked;
     sawDifferences ||= isMarked;
     look.drawTexts(state.pair, isMarked);
@@ -293,7 +296,7 @@ function variantTable(rows) {
   const figure = value => value === null ? "–" : value.toFixed(2);
   const numbers = ["wins", "ties", "losses"];
   return h("table.variants", {},
-    h("thead", {}, h("tr", {}, ["variant", ...numbers, "win rate", "strength", ""].map(name => h("th", { scope: "col" }, name)))),
+    h("thead", {}, h("tr", {}, ["variant", ...numbers, "win rate", "strength", "with interval"].map(name => h("th", { scope: "col" }, name)))),
     h("tbody", {}, rows.map(row => h("tr", {},
       h("th", { scope: "row" }, row.variant),
       numbers.map(name => h("td.number", {}, String(row[name]))),

@@ -5,7 +5,8 @@ import { bindKeys, dialog } from "./keys.js";
 import { debounce, newest } from "./rpc.js";
 import { grid } from "./grid.js";
 import { tokenList } from "./tokens.js";
-import { DENSITIES, ROW_HEAD_PX, drawMatrixHeads, drawMatrixRow, matrixColumns, textPx, valuesOf } from "./matrixcells.js";
+import { DENSITIES, ROW_HEAD_PX, matrixColumns, textPx, valuesOf } from "./matrixcells.js";
+import { drawMatrixHeads, drawMatrixRow } from "./matrixcells.js";
 import { matrixBar } from "./matrixbar.js";
 import { matrixDrawer } from "./drawer.js";
 
@@ -52,6 +53,7 @@ export function view(panel) {
     view.take(state);
     table.reset({ columns: view.layout(room.clientWidth), count: state.rows, rowHeight: view.rowHeight, keepScroll });
     view.redraw();
+    panel.say(state.notes.join("; "));
     if (keepScroll || !key || !state.rows) return;
     const { row } = await panel.call("find", { key });
     if (row !== null && view.state === state) table.move(row);
@@ -67,8 +69,14 @@ export function view(panel) {
   watchWidth(view, room);
   table.element.addEventListener("dblclick", () => drawer.open(), { signal: panel.signal });
   view.redraw();
+  // What travelled with the widget is shown at once, and replaced without a flicker when the kernel answers.
   const begin = state => {
-    if (state) view.apply(state, { keepScroll: true });
+    if (state && state.columns.length === view.state.columns.length && state.rows === view.state.rows) {
+      view.take(state);
+      table.redrawHeads();
+      view.redraw();
+      table.reload();
+    } else if (state) view.apply(state, { keepScroll: true });
     view.goTo(panel.state.at ?? view.state.at);
   };
   panel.hello().then(begin).catch(() => {});
@@ -83,7 +91,7 @@ function matrixView(panel) {
   let sight = [0, 0]; // first and last column in sight
   const placeOf = (row, column) => `${row.key} ${column}`;
   const view = {
-    panel, state: panel.first, rowHeight: 0, columnWidth: 0, marks: null, number: null,
+    panel, state: panel.first, rowHeight: 0, columnWidth: 0, marks: null, number: null, asking: 0,
     get ui() { return { ...LOOK, ...panel.state.matrix }; },
     look(patch) { panel.set({ matrix: { ...view.ui, ...patch } }); },
     layout(widthPx) {
@@ -177,11 +185,17 @@ function matrixActions(the, { stepped, picked, placeOf }) {
     return null;
   };
   return {
+    // What this browser changes it hears of twice, as the answer and as told to all; the answer counts.
     async change(change, options) {
+      await the().takeAnswer(changeSpec(change), options);
+    },
+    async takeAnswer(answer, options) {
+      const view = the();
+      view.asking += 1;
       try {
-        const state = await changeSpec(change);
-        if (state) await the().apply(state, options);
-      } catch { the().bar.update(); /* the panel has said why; the controls go back */ }
+        const state = await answer;
+        if (state) await view.apply(state, options);
+      } catch { view.bar.update(); /* the panel has said why; the controls go back */ } finally { view.asking -= 1; }
     },
     setBaseline(place) {
       const { columns, spec } = the().state, head = columns[place];
@@ -249,7 +263,7 @@ function matrixActions(the, { stepped, picked, placeOf }) {
       return the().change({ sort: { ...spec.sort, column: isIt ? null : values } });
     },
     async refresh() {
-      await the().apply(await ask("refresh"));
+      await the().takeAnswer(ask("refresh"));
     },
     // Views of one panel share the cursor; it outlives a reload of the page.
     goTo(at) {
@@ -277,7 +291,7 @@ function matrixActions(the, { stepped, picked, placeOf }) {
       const box = dialog(view.panel, "Save this view", form);
     },
     async loadView(name) {
-      try { await the().apply(await ask("load_view", { name })); } catch { the().bar.update(); }
+      await the().takeAnswer(ask("load_view", { name }));
     },
   };
 }
@@ -318,7 +332,7 @@ function hearKernel(view, message) {
     const { push, output_id: id, ...fields } = message;
     view.judge(id, fields);
   } else if (message.push === "state") {
-    if (message.version !== view.state.version) view.apply({ ...view.state, ...message });
+    if (!view.asking && message.version !== view.state.version) view.apply({ ...view.state, ...message });
   } else if (message.push === "cells" && message.version === view.state.version) {
     takeCells(view, message);
   }

@@ -78,7 +78,8 @@ function baselines({ columns, spec, references }) {
   const add = (values, name) => { if (!found.has(JSON.stringify(values))) found.set(JSON.stringify(values), name); };
   const levels = columns.length ? [...levelsOf(spec, columns[0]).entries()] : [];
   if (levels.length > 1) for (const [level, axis] of levels) {
-    for (const { values } of columns) add({ [axis]: values[level] }, `${axis} ${shownValue(values[level])}, else the same`);
+    const name = value => `${axis} ${shownValue(value)}, else the same`;
+    for (const { values } of columns) add({ [axis]: values[level] }, name(values[level]));
   }
   for (const head of columns) add(valuesOf(spec, head), columnName(head));
   for (const name of references) add({ reference: name }, `reference ${name}`);
@@ -96,7 +97,8 @@ function looks(view) {
   const facets = h("button", { onclick: toggle, title: "distributions to filter by (f)" }, "Facets");
   const live = h("span.chip.live", { hidden: true });
   const stale = h("button.primary", { hidden: true, onclick: () => view.refresh() }, "↻ Order changed");
-  const keys = h("button.quiet", { onclick: () => showSheet(view.panel), "aria-label": "Keys (?)", title: "keys (?)" }, "?");
+  const sheet = () => showSheet(view.panel);
+  const keys = h("button.quiet", { onclick: sheet, "aria-label": "Keys (?)", title: "keys (?)" }, "?");
   const element = h("div.bar", {}, diff.element, modes.element, sizes.element, scorer.element, facets, h("span.push"),
     live, stale, keys);
   const update = () => {
@@ -163,7 +165,8 @@ function filterChips(view) {
     if (chosen.length) add([name.replace("_", " "), chosen.map(value => value ?? "none").join(", ")], { [name]: [] });
   }
   for (const [name, [low, high]] of Object.entries(filters.ranges ?? {})) {
-    const least = low === null ? "" : `${figureOf(name, low)} ≤`, most = high === null ? "" : `≤ ${figureOf(name, high)}`;
+    const least = low === null ? "" : `${figureOf(name, low)} ≤`;
+    const most = high === null ? "" : `≤ ${figureOf(name, high)}`;
     add([least, FACET_NAMES[name] ?? name, most], { ranges: without(filters.ranges, name) });
   }
   return chips;
@@ -239,14 +242,15 @@ function numberFacet(view, { name, low, high, unknown, counts }) {
       onclick: event => choose(event, from, to),
     }, h("span", { style: { height: `${n ? Math.max(3, 100 * n / most) : 0}%` } }));
   });
-  const ends = [figureOf(name, low), unknown ? `${count(unknown)} unknown` : "", figureOf(name, high)];
-  return facetBox(name, "", h("div.facet-bars", {}, bars), h("div.facet-ends.muted", {}, ends.map(end => h("span", {}, end))));
+  const ends = [low, high].map(value => h("span", {}, figureOf(name, value)));
+  const remark = unknown ? h("span", { title: `${count(unknown)} unknown` }, `+${count(unknown)} ?`) : "";
+  return facetBox(name, remark, h("div.facet-bars", {}, bars), h("div.facet-ends.muted", {}, ends));
 }
 
 // Controls
 
 function barPicker(label, onpick) {
-  const select = h("select", { onchange: () => onpick(select.value) });
+  const select = h("select", { "aria-label": label, onchange: () => onpick(select.value) });
   let known = "";
   return {
     element: h("label", {}, label, select), select,
@@ -260,7 +264,8 @@ function barPicker(label, onpick) {
 }
 
 function barSegments(label, choices, onpick) {
-  const button = ([value, text, title]) => h("button", { title, "aria-label": title, onclick: () => onpick(value) }, text);
+  const button = ([value, text, title]) =>
+    h("button", { title, "aria-label": title, onclick: () => onpick(value) }, text);
   const buttons = choices.map(button);
   const mark = (one, value) => one.setAttribute("aria-pressed", String(value));
   return {

@@ -8,7 +8,6 @@ import { markdown } from "./markdown.js";
 
 export const DENSITIES = { S: 72, M: 120, L: 220 };
 export const ROW_HEAD_PX = 190;
-const MOST_CONTEXT = 4;
 const LEAST_PX = 250, MOST_PX = 560;
 const META_PX = 27, LINE_PX = 18, CHAR_PX = 5; // the narrowest letters, so that no visible text is cut
 
@@ -68,13 +67,14 @@ function drawColumnHead(view, element, head, place) {
   element.setAttribute("aria-label", columnLabel(view, head));
   if (!view.isInSight(place)) { element.replaceChildren(columnName(head)); return; }
   const name = columnName(head), compare = () => view.setBaseline(place);
+  const comparing = head.is_baseline ? "No longer compare with" : "Compare with";
   const button = (text, label, title, onclick) =>
     h("button.quiet", { tabIndex: -1, "aria-label": `${label} ${name}`, title, onclick }, text);
   element.replaceChildren(
     h("div.head-name", {},
       h("b", { title: name }, shownValue(head.values.at(-1))), head.is_baseline ? h("span.tag", {}, "baseline") : null,
       h("span.head-buttons", {},
-        button("★", head.is_baseline ? "No longer compare with" : "Compare with", "compare with this column (b)", compare),
+        button("★", comparing, "compare with this column (b)", compare),
         button("✕", "Hide", "hide this column (X)", () => view.hide(place)))),
     h("div.head-figures", {}, headFigures(view, head)),
     headDelta(head), matrixHistogram(head.histogram));
@@ -105,22 +105,26 @@ function meanRating({ rating, rating_scale: scale }) {
   return `${rating < 0 ? "▼ −" : "▲ +"}${Math.abs(rating).toFixed(1)}`;
 }
 
+const shortUsd = value => usd(value).replace("$0.", "$.");
+const DELTAS = [ // name, word, whether more is better, figure
+  ["score", "score ", true, value => value.toFixed(2)],
+  ["rating", "rating ", true, value => value.toFixed(1)],
+  ["latency_ms", "", false, milliseconds],
+  ["cost_usd", "", false, shortUsd],
+];
+
+// Differences to the baseline, a row on average, with their sign; what is neither better nor worse is muted.
 function headDelta(head) {
   const line = h("div.head-delta"), { delta } = head;
   if (!delta) return line;
-  line.title = `difference to the baseline, over ${count(delta.n)} rows with both`;
-  if (isKnown(delta.score)) line.append(deltaSpan("score", delta.score, delta.score, delta.score.toFixed(2)));
-  for (const [name, word] of [["latency_ms", "time"], ["cost_usd", "cost"]]) {
-    const share = delta[name] / (head[name] - delta[name]);
-    if (isKnown(delta[name]) && Number.isFinite(share)) line.append(deltaSpan(word, share, -share, percent(share)));
+  line.title = `difference to the baseline, a row on average, over ${count(delta.n)} rows with both`;
+  for (const [name, word, isMerit, figure] of DELTAS.filter(([name]) => isKnown(delta[name]))) {
+    const text = figure(Math.abs(delta[name])), isZero = !/[1-9]/.test(text);
+    const sign = isZero ? "±" : delta[name] > 0 ? "+" : "−";
+    const tone = isZero ? "muted" : delta[name] > 0 === isMerit ? "good" : "bad";
+    line.append(h(`span.${tone}`, {}, word + sign + text));
   }
   return line;
-}
-
-function deltaSpan(word, value, merit, text) {
-  const isZero = /^-?0(\.0+)?( %)?$/.test(text), sign = isZero ? "±" : value > 0 ? "+" : "−";
-  const tone = isZero ? "muted" : merit > 0 ? "good" : "bad";
-  return h(`span.${tone}`, {}, `${word} ${sign}${text.replace("-", "")}`);
 }
 
 // Twelve bars in one path.
@@ -159,10 +163,10 @@ export function drawMatrixRow(view, cells, row) {
 // What the row is, then the other columns of its case, the shortest way that tells them apart.
 function drawRowHead(view, element, row) {
   const { rows: axes } = view.state.spec, label = h("div.row-label", { dir: "auto" });
-  const named = row.labels.map((value, level) => typeof value === "number" ? `${axes[level]} ${value}` : shownValue(value));
-  putText(label, named.join(" · ").slice(0, 400));
-  const facts = row.context.slice(0, MOST_CONTEXT).map(([name, value]) =>
-    h("div", {}, h("span.muted", {}, `${name} `), shownValue(value).slice(0, 200)));
+  const named = (value, level) => typeof value === "number" ? `${axes[level]} ${value}` : shownValue(value);
+  putText(label, row.labels.map(named).join(" · ").slice(0, 400));
+  const facts = row.context.slice(0, Math.floor(view.rowHeight / 30) - 1)
+    .map(([name, value]) => h("div", { dir: "auto" }, `${name}: ${shownValue(value).slice(0, 200)}`));
   element.replaceChildren(label, ...facts);
 }
 
@@ -310,8 +314,8 @@ export function inSeconds(ms) {
 
 function figuresOf(cell) {
   const tokens = cell.completion_tokens === null ? UNKNOWN : count(cell.completion_tokens);
-  const cost = usd(cell.cost_usd).replace("$0.", "$.");
-  return [inSeconds(cell.latency_ms), `${tokens} tok`, ...(cell.cost_usd === 0 ? [] : [cost])].join("  ");
+  const cost = cell.cost_usd === 0 ? [] : [shortUsd(cell.cost_usd)]; // what is free needs no saying
+  return [inSeconds(cell.latency_ms), `${tokens} tok`, ...cost].join("  ");
 }
 
 function figuresTitle(cell) {

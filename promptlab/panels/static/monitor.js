@@ -7,6 +7,7 @@ import { debounce, newest } from "./rpc.js";
 
 const TELL_MS = 5_000; // how often a screen reader is told
 const UNHEARD_MS = 1_500;
+const ASK_AGAIN_MS = 5_000, SILENT_MS = 9_000;
 const RUN_GLYPHS = { planned: "○", running: "●", paused: "❚❚", stopping: "◌", done: "✓", stopped: "■", failed: "✕" };
 // letter -> name; the order is that of the counts of a heat cell
 const TRIAL_NAMES = { o: "ok", c: "reused", r: "running", q: "queued", f: "failed", s: "stopped" };
@@ -25,7 +26,7 @@ export function view(panel) {
   const latest = newestOutput();
   const note = h("div.note");
   const told = h("div.visually-hidden", { role: "status" });
-  let toldAt = 0, toldWord = "", unheard = "";
+  let toldAt = 0, toldWord = "", unheard = "", heardAt = Date.now();
 
   panel.body.tabIndex = -1; // a click anywhere makes the keys work
   panel.body.append(head.element, progress.element, note, facts.element, errors, legend.element, map.element,
@@ -41,19 +42,20 @@ export function view(panel) {
   }, { signal: panel.signal });
 
   function draw() {
-    head.draw(status, panel.first);
+    head.draw(status, panel.first, isSilent());
     progress.draw(status);
     facts.draw(status);
     legend.draw(status);
     drawErrors(errors, status);
     latest.draw(status.latest);
     setText(note, noteOf());
-    note.classList.toggle("warn", Boolean(unheard || status.waiting_for));
+    note.classList.toggle("warn", Boolean(unheard || isSilent() || status.waiting_for));
     tell();
   }
 
   function noteOf() {
     if (unheard) return unheard;
+    if (isSilent()) return `No word from the kernel for ${seconds((Date.now() - heardAt) / 1000)}.`;
     if (status.is_over) return status.reason ?? "";
     if (status.waiting_for) return `Nothing is sent for ${duration(status.waiting_s)}: it waits for ${status.waiting_for}.`;
     if (!status.is_here) return "Another kernel executes this run; it is looked at once a second.";
@@ -61,6 +63,15 @@ export function view(panel) {
     if (status.status === "stopping") return `Stopping: ${count(status.in_flight)} in flight are awaited and logged.`;
     return INTERRUPT;
   }
+
+  // A run that goes on is told of once a second at least; when its kernel is gone, nobody says so.
+  const isSilent = () => !status.is_over && Date.now() - heardAt > SILENT_MS;
+  const timer = setInterval(() => {
+    if (document.hidden || status.is_over || Date.now() - heardAt < ASK_AGAIN_MS) return;
+    draw();
+    refresh();
+  }, ASK_AGAIN_MS / 2);
+  panel.signal.addEventListener("abort", () => clearInterval(timer));
 
   function tell() {
     const now = Date.now();
@@ -72,6 +83,7 @@ export function view(panel) {
   }
 
   function take(message) {
+    heardAt = Date.now();
     if (message.error) return panel.say(message.error, { isError: true });
     if (!message.map && message.number !== number + 1) return refresh(); // one was lost on the way
     ({ number, status } = message);
@@ -211,11 +223,11 @@ function monitorHead(panel, act) {
     if (hadFocus) panel.body.focus({ preventScroll: true });
   }
 
-  function draw(now, first) {
+  function draw(now, first, isSilent) {
     status = now;
     setText(name, `Run ${now.id} · ${now.name}`);
-    setText(state, `${RUN_GLYPHS[now.status] ?? "●"} ${now.status}`);
-    state.className = `state ${now.status}`;
+    setText(state, isSilent ? `? last seen ${now.status}` : `${RUN_GLYPHS[now.status] ?? "●"} ${now.status}`);
+    state.className = isSilent ? "state" : `state ${now.status}`;
     const goes = now.is_here && !now.is_over;
     const missing = now.counts.failed + now.counts.stopped + now.counts.todo;
     offer(goes ? ["pause", "stop", "open"] : now.is_over && missing ? ["retry", "open"] : ["open"]);
