@@ -293,7 +293,7 @@ function monitorFacts() {
     setText(flying.value, status.concurrency === null ? count(status.in_flight)
       : `${count(status.in_flight)} / ${count(status.concurrency)}`);
     setText(flying.second,
-      status.unknown ? `${count(status.unknown)} without a known end` : `${count(status.attempts)} answered`);
+      status.unknown ? `${count(status.unknown)} without a known end` : `${count(status.attempts)} attempts ended`);
     setText(latency.value.firstChild, status.latency.n ? milliseconds(status.latency.p50_ms) : UNKNOWN);
     setText(latency.second, status.latency.n ? `95 % within ${milliseconds(status.latency.p95_ms)}` : "");
     drawSpark(spark, status.latency);
