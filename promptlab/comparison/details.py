@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import Any
 
 from promptlab import judgements, results
@@ -46,7 +44,6 @@ def detail(table: Table, row: int, column: int, cell: int, variant: int = 0) -> 
     attempts = [attempt for attempt in logged.attempts if attempt["id"] in mine]
     answer = next((each for each in attempts if each["id"] == trial["attempt_id"]), attempts[-1] if attempts else {})
     output = trial["output_id"]
-    tokens = None if trial["logprobs"] is None else list(_tokens(json.loads(trial["logprobs"])))
     said = {"ratings": [], "notes": []} if output is None else judgements.said(table.store, output)
     return {
         "row": head(table, row),
@@ -63,8 +60,7 @@ def detail(table: Table, row: int, column: int, cell: int, variant: int = 0) -> 
         "refusal": trial["refusal"],
         "tool_calls": trial["tool_calls"],
         "attempts": [{name: attempt[name] for name in _ATTEMPT} for attempt in attempts],
-        "tokens": tokens,
-        "perplexity": _perplexity(tokens),
+        "logprobs": None if trial["logprobs"] is None else _cut(json.loads(trial["logprobs"])),
         "scores": [dict(each) for each in table.store.read(_SCORES, (output, trial["case_id"]))],
         **said,
     }
@@ -105,30 +101,8 @@ def _decoded(response: bytes | None) -> str | None:
     return None if response is None else response[: 4 * MOST_CHARS].decode(errors="replace")[:MOST_CHARS]
 
 
-def _tokens(logprobs: Any) -> Iterator[dict[str, Any]]:
-    """Yield each token with its probability and the alternatives, from either form in which APIs give them."""
+def _cut(logprobs: Any) -> Any:
+    """Return the first tokens of log probabilities, in whatever form the API gave them."""
     if not isinstance(logprobs, Mapping):
-        return
-    for token in (logprobs.get("content") or logprobs.get("refusal") or [])[:MOST_TOKENS]:
-        others = [(each.get("token"), _probability(each.get("logprob"))) for each in token.get("top_logprobs") or []]
-        yield _token(token.get("token"), token.get("logprob"), others)
-    texts, values = logprobs.get("tokens") or [], logprobs.get("token_logprobs") or []
-    tops = logprobs.get("top_logprobs") or [None] * len(texts)
-    for text, value, top in list(zip(texts, values, tops, strict=False))[:MOST_TOKENS]:
-        yield _token(text, value, [(other, _probability(each)) for other, each in (top or {}).items()])
-
-
-def _token(text: Any, logprob: Any, others: list[tuple[Any, float | None]]) -> dict[str, Any]:
-    alternatives = [[str(other), each] for other, each in others if other != text]
-    return {"text": str(text), "probability": _probability(logprob), "others": alternatives}
-
-
-def _probability(logprob: Any) -> float | None:
-    with suppress(OverflowError):
-        return math.exp(logprob) if isinstance(logprob, int | float) else None
-    return None
-
-
-def _perplexity(tokens: list[dict[str, Any]] | None) -> float | None:
-    known = [token["probability"] for token in tokens or [] if token["probability"]]
-    return math.exp(-sum(map(math.log, known)) / len(known)) if known else None
+        return logprobs
+    return {name: value[:MOST_TOKENS] if isinstance(value, list) else value for name, value in logprobs.items()}

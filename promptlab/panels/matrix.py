@@ -75,8 +75,7 @@ Operations
       "curl": text, "refusal": text | null, "tool_calls": JSON text | null,
       "attempts": [{"id", "number", "state", "http_status", "sent_at", "latency_ms", "error_type", "error_message",
         "prompt_tokens", "completion_tokens", "cost_usd"}],
-      "tokens": null | [{"text": "Par", "probability": 0.91, "others": [["Lyon", 0.04], ...]}],
-      "perplexity": 1.3 | null,
+      "logprobs": null | of the first 5,000 tokens, in the form of the API,
       "scores": [{"scorer", "value", "label", "detail"}], "ratings": [{"rater", "value", "scale", "at"}],
       "notes": [{"rater", "text", "at"}]}
   variants(row, column) -> {"version", "cells": [Cell]}: the most frequent answer first, trials without one last

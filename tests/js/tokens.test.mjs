@@ -39,6 +39,11 @@ test("the form of the older completions is read too", () => {
   assert.equal(found[1].alternatives[0].isChosen, true);
 });
 
+test("what a model refuses with has tokens too", () => {
+  const refusal = { content: null, refusal: [{ token: "No", logprob: 0, bytes: utf8("No"), top_logprobs: [] }] };
+  assert.deepEqual(tokenList(refusal).map((entry) => entry.text), ["No"]);
+});
+
 test("perplexity is the exponential of the mean", () => {
   assert.ok(Math.abs(perplexity(chat(["a", 0.5], ["b", 0.125])) - 4) < 1e-9);
 });

@@ -6,7 +6,7 @@ import { jsonDiff, lineDiff, shareChanged, wordDiff } from "./diff.js";
 import { jsonView, markdownNodes, putDiff, putTokens, tokenTitle } from "./draw.js";
 import { jsonTree } from "./jsonview.js";
 import { markdown } from "./markdown.js";
-import { tokenList } from "./tokens.js";
+import { perplexity, tokenList } from "./tokens.js";
 import { inSeconds, isKnown, jsonChange, shownValue } from "./matrixcells.js";
 
 const TABS = [
@@ -244,8 +244,8 @@ function responseTab(view, { response, headers }) {
   return [copyButton(view, response), ...body, detailSection("Headers", factTable([], Object.entries(headers)))];
 }
 
-function tokensTab(view, { tokens, perplexity }) {
-  const list = tokenList(tokens);
+function tokensTab(view, { logprobs }) {
+  const list = tokenList(logprobs), confusion = perplexity(logprobs);
   if (!list) return remarkLine("No logprobs were asked for: run with logprobs=True, top_logprobs=5.");
   const block = h("div.reading", { dir: "auto" }), shown = list.slice(0, MOST_TOKENS);
   putTokens(block, shown);
@@ -254,7 +254,7 @@ function tokensTab(view, { tokens, perplexity }) {
     .map(token => [JSON.stringify(token.text), percent(token.probability, 1), tokenTitle(token).split("\n")[1]]);
   const rest = list.length > shown.length ? `; the first ${count(shown.length)} of ${count(list.length)} tokens` : "";
   return [
-    remarkLine(`perplexity ${isKnown(perplexity) ? perplexity.toFixed(2) : "unknown"}${rest}`),
+    remarkLine(`perplexity ${isKnown(confusion) ? confusion.toFixed(2) : "unknown"}${rest}`),
     block,
     detailSection("Least likely", factTable([], least)),
   ];

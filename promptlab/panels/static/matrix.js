@@ -10,7 +10,7 @@ import { drawMatrixHeads, drawMatrixRow } from "./matrixcells.js";
 import { matrixBar } from "./matrixbar.js";
 import { matrixDrawer } from "./drawer.js";
 
-const LOOK = { mode: "text", diff: null, facets: false, isOpen: false, tab: "output" };
+const LOOK = { mode: "text", facets: false, isOpen: false, tab: "output" };
 
 export function view(panel) {
   const view = matrixView(panel);
@@ -92,7 +92,8 @@ function matrixView(panel) {
   const placeOf = (row, column) => `${row.key} ${column}`;
   const view = {
     panel, state: panel.first, rowHeight: 0, columnWidth: 0, marks: null, number: null, asking: 0,
-    get ui() { return { ...LOOK, ...panel.state.matrix }; },
+    // With a baseline differences are shown, until somebody says otherwise.
+    get ui() { return { ...LOOK, diff: view.state.spec.baseline ? "words" : null, ...panel.state.matrix }; },
     look(patch) { panel.set({ matrix: { ...view.ui, ...patch } }); },
     layout(widthPx) {
       const columns = matrixColumns(view.state.columns, widthPx);
@@ -139,6 +140,7 @@ function matrixView(panel) {
       const steps = stepped.get(placeOf(row, column));
       return steps ? { at: steps.at, of: steps.cells.length } : null;
     },
+    stepBack: (row, column) => stepped.delete(placeOf(row, column)),
     isPicked: (row, column) => picked.has(placeOf(row, column)),
     // Logprobs come with the details only; what is in sight is asked for once.
     tokensOf(cell, row, column) {
@@ -146,7 +148,7 @@ function matrixView(panel) {
       if (!tokens.has(cell.output_id)) {
         tokens.set(cell.output_id, "asked");
         panel.call("detail", { row: row.index, column, variant: cell.variant })
-          .then(detail => { tokens.set(cell.output_id, tokenList(detail.tokens)); view.table.refresh(); })
+          .then(detail => { tokens.set(cell.output_id, tokenList(detail.logprobs)); view.table.refresh(); })
           .catch(() => tokens.delete(cell.output_id));
       }
       return tokens.get(cell.output_id);
@@ -346,6 +348,7 @@ function takeCells(view, message) {
     const row = view.table.row(index);
     if (!row) continue;
     row.cells[column] = cell;
+    view.stepBack(row, column);
     view.table.replace(index, row);
     if (index === view.table.cursor.row && column === view.table.cursor.column - 1) view.drawer.follow();
   }

@@ -133,6 +133,7 @@ function finding(view) {
   const isDescending = ({ by, descending }) => descending ?? !ASCENDING.has(by);
   const way = h("button.quiet", { onclick: () => order({ descending: !isDescending(view.state.spec.sort) }) });
   const chips = h("span.chips"), rows = h("span.push.muted");
+  let drawn = null;
   const element = h("div.bar", {}, search, show.element, sort.element, way, chips, rows);
   const update = () => {
     const { spec, rows: left, rows_in_all: all } = view.state, { by, column } = spec.sort;
@@ -142,8 +143,11 @@ function finding(view) {
     sort.set(Object.entries(SORTS), by);
     way.textContent = isDown ? "↓" : "↑";
     way.setAttribute("aria-label", `${isDown ? "Largest" : "Smallest"} first; sort the other way`);
-    chips.replaceChildren(...filterChips(view));
-    if (column) chips.append(chipButton(`by ${column.map(shownValue).join(" · ")}`, () => order({ column: null })));
+    if (drawn !== view.state) { // not at each push of a live run: a chip may have the focus
+      drawn = view.state;
+      chips.replaceChildren(...filterChips(view));
+      if (column) chips.append(chipButton(`by ${column.map(shownValue).join(" · ")}`, () => order({ column: null })));
+    }
     rows.textContent = left === all ? `${count(all)} rows` : `${count(left)} of ${count(all)} rows`;
   };
   return { element, update, search, sort: sort.select };

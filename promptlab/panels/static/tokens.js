@@ -1,7 +1,7 @@
 // How sure a model was of each token. Pure: the logprobs of a reply in, values out.
 //
-// Understood are the chat form {content: [{token, logprob, bytes, top_logprobs}]}, its bare list, the form of the older
-// completions {tokens, token_logprobs, top_logprobs}, and a list of {text, probability, others}.
+// Understood are the chat form {content: [{token, logprob, bytes, top_logprobs}]}, also of a refusal, its bare list, and
+// the form of the older completions {tokens, token_logprobs, top_logprobs}.
 
 export const UNLIKELY = 0.1; // below it a token is underlined
 const SURE_STEPS = [0.1, 0.3, 0.6, 0.9]; // five steps of background, the least likely is step 0
@@ -21,8 +21,8 @@ export function perplexity(logprobs) {
 }
 
 function chatTokens(logprobs) {
-  const content = Array.isArray(logprobs) ? logprobs : logprobs?.content;
-  if (Array.isArray(content)) return content.map(asChat).filter((token) => typeof token?.token === "string");
+  const content = Array.isArray(logprobs) ? logprobs : logprobs?.content ?? logprobs?.refusal;
+  if (Array.isArray(content)) return content.filter((token) => typeof token?.token === "string");
   if (!Array.isArray(logprobs?.tokens)) return null;
   const topOf = (place) => Object.entries(logprobs.top_logprobs?.[place] ?? {});
   return logprobs.tokens.map((token, place) => ({
@@ -30,14 +30,6 @@ function chatTokens(logprobs) {
     logprob: logprobs.token_logprobs?.[place] ?? null,
     top_logprobs: topOf(place).map(([text, logprob]) => ({ token: text, logprob })),
   }));
-}
-
-// The kernel's own form, {text, probability, others: [[text, probability]]}, as the chat form.
-function asChat(token) {
-  if (typeof token?.text !== "string") return token;
-  const logprob = (probability) => (typeof probability === "number" ? Math.log(probability) : null);
-  const others = (token.others ?? []).map(([text, probability]) => ({ token: text, logprob: logprob(probability) }));
-  return { token: token.text, logprob: logprob(token.probability), top_logprobs: others };
 }
 
 // Byte-level tokenizers cut characters apart: such tokens are joined until their bytes are text.
