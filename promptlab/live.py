@@ -40,6 +40,7 @@ class LiveRun:
     def __init__(self, runner: Runner, future: Future[None]) -> None:
         self.runner = runner
         self._began_s, self._ended_s = time.monotonic(), math.inf
+        self.is_awaited = False  # whether a cell waits for it, so that an interrupt of the kernel stops it
         self._future = future
         self._gate = threading.Lock()  # not the future's own, which an interrupt could leave taken: see writer.Pending
         self._gate.acquire()
@@ -75,6 +76,7 @@ class LiveRun:
         """Block in short polls until the run has ended; `shown` makes what shows the progress."""
         bar = None
         try:
+            self.is_awaited = True
             bar = shown() if shown else None  # here, since an interrupt may come meanwhile
             self._poll(bar)
         except KeyboardInterrupt:
@@ -84,12 +86,14 @@ class LiveRun:
             msg = f"stopped with {answered} samples answered; run the same again to go on"
             raise KeyboardInterrupt(msg) from None
         finally:
+            self.is_awaited = False
             if bar:
                 bar.close()
         self._raise_errors()
 
     async def awaited(self) -> None:
         """Wait without blocking the caller's event loop; the first cancellation stops the run, a second aborts it."""
+        self.is_awaited = True
         try:
             await self._ended()
         except (asyncio.CancelledError, KeyboardInterrupt):
@@ -100,6 +104,8 @@ class LiveRun:
                 self.abort()
                 await self._ended()
             raise
+        finally:
+            self.is_awaited = False
         self._raise_errors()
 
     def settle(self) -> None:

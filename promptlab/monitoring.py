@@ -72,6 +72,10 @@ class Live(Protocol):
     def elapsed_s(self) -> float:
         """How long it has taken, or took."""
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a cell waits for it, so that an interrupt of the kernel stops it."""
+
 
 def status(store: Store, run_id: int, live: Live | None = None) -> dict[str, Any]:
     """Return how a run stands, as a mapping that JSON can hold; see `Watch.status`, and `map` for its trials."""
@@ -198,6 +202,7 @@ class Watch:
             "reason": self._row.reason if self._is_over else None,
             "is_over": self._is_over,
             "is_here": self._live is not None,
+            "is_awaited": self._live is not None and self._live.is_awaited,
             "total": self.layout.size,
             "ended": self._ended,
             "counts": counts,

@@ -124,6 +124,7 @@ def test_filters_narrow_the_list(lab, wanted, found):
 def test_a_run_that_came_later_is_there_when_the_file_is_read_again(lab):
     """`hello` and `find` read the file; pages go on with the list as it was."""
     history = lab.history()
+    history.first()  # which travels with the widget
     lab.run(plan_of(lab, 1), name="later", progress=False)
     assert shown(ask(history, "rows", wanted=ALL, opened=None, start=0, n=9)["rows"])[0] == "other"
     assert shown(ask(history, "hello")["rows"])[0] == "later"

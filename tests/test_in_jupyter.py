@@ -2,6 +2,7 @@
 
 import pytest
 
+from processes import wait_until
 from promptlab import Lab
 
 SCRIPT = """
@@ -64,7 +65,7 @@ def test_the_stop_button_ends_a_run_cleanly_and_the_cell_resumes_it(jupyter, fau
     page = jupyter.open("stop.ipynb")
     page.evaluate("""() => { window.__stopped = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel
         .requestExecute({code: "lab.run(plan, concurrency=2, progress=False)"}).done.then(m => m.content.ename) }""")
-    page.wait_for_timeout(1500)
+    wait_until(lambda: fault_server.stats()["requests"] > 2, "the run")
     jupyter.command(page, "kernelmenu:interrupt")
     assert page.evaluate("() => window.__stopped") == "KeyboardInterrupt"
     assert jupyter.run_code(page, "print(lab.last_run.status, lab.last_run.reason)") == "stopped stopped by its user\n"

@@ -42,6 +42,7 @@ class Live:
     runner: Workers = field(default_factory=Workers)
     is_ended: bool = False
     elapsed_s: float = 30.0
+    is_awaited: bool = False
 
 
 @dataclass
@@ -180,6 +181,7 @@ def test_a_finished_run_is_told_whole(tmp_path):
         "reason": None,
         "is_over": True,
         "is_here": False,
+        "is_awaited": False,
         "total": 16,
         "ended": 16,
         "counts": {"ok": 12, "running": 0, "todo": 0, "failed": 4, "stopped": 0},

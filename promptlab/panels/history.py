@@ -70,6 +70,7 @@ class History(Panel):
         self._wanted = wanted
         self._details: dict[tuple[int, str, int], PastRun] = {}
         self._listed = self._list(wanted)
+        self._is_new = True
 
     @property
     def selection(self) -> list[int]:
@@ -83,14 +84,17 @@ class History(Panel):
         return histories.frame(self._detailed(self._list(self._wanted).runs))
 
     def first(self) -> dict[str, Any]:
-        """Return the filters and the first rows."""
-        return {"wanted": asdict(self._wanted), **self.find(self._wanted)}
+        """Return the filters and the first rows; but for the first time, the file is read again."""
+        if not self._is_new:
+            self._listed = self._list(self._wanted)
+        self._is_new = False
+        return {"wanted": asdict(self._wanted), **self._found(None)}
 
     @operation
     def find(self, wanted: Wanted, opened: int | None = None) -> dict[str, Any]:
         """Read the file again, and return how many rows there are, the first of them, and what may be chosen."""
         self._listed = self._list(wanted)
-        return {**self._summary(), "choices": self._choices(), **self.rows(wanted, opened, 0, FIRST_ROWS)}
+        return self._found(opened)
 
     @operation
     def rows(
@@ -178,6 +182,10 @@ class History(Panel):
         return f"{runs} of {len(self._listed.every):,}: {words}" if words else runs
 
     # The list
+
+    def _found(self, opened: int | None) -> dict[str, Any]:
+        first = self.rows(self._listed.wanted, opened, 0, FIRST_ROWS)
+        return {**self._summary(), "choices": self._choices(), **first}
 
     def _list(self, wanted: Wanted) -> _Listed:
         every = histories.past_runs(self._store, show="all")

@@ -1,7 +1,7 @@
 """The monitor of a run: how it stands, live, and the way to pause, stop and go on.
 
 It follows the run from a thread of its own, so it lives in a blocked cell as well; whether a click is heard there is
-the kernel's matter. The kernel's own interrupt always stops a run cleanly, and the panel says so.
+the kernel's matter. The kernel's own interrupt always stops a run that a cell waits for, and the panel says so.
 """
 
 from __future__ import annotations

@@ -93,15 +93,12 @@ export function view(panel) {
     },
   });
 
-  // A field that is being typed into stays what it is, also when its row is drawn again.
+  // A field that is being typed into stays what it is, also when its row is drawn again or made anew.
   function drawRow(cells, row) {
-    const field = editing?.input, isFocused = field && field.getRootNode().activeElement === field;
-    if (field) editing.isMoving = true;
+    const field = editing?.input, hadFocus = field && (!field.isConnected || isActive(field));
     drawCells(cells, row);
-    if (isFocused && field.isConnected) field.focus();
-    if (field) editing.isMoving = false;
+    if (hadFocus && field.isConnected) field.focus();
   }
-
   function drawCells(cells, row) {
     cells.forEach((cell, place) => {
       cell.hidden = false;
@@ -263,12 +260,16 @@ export function view(panel) {
 
   // What is written on runs
 
-  async function change(op, args, back, said) {
-    const answer = await panel.call(op, args).catch(() => null);
-    if (!answer) return;
-    undo = back;
-    panel.say(undo ? `${said}; u takes it back` : said);
-    panel.set({ changed: (get().changed ?? 0) + 1 });
+  // Changes take their turns, so that one is taken back only when it has been made.
+  let turn = Promise.resolve();
+  function change(op, args, back, said) {
+    turn = turn.then(async () => {
+      if (!await panel.call(op, args).catch(() => null)) return;
+      undo = back;
+      panel.say(undo ? `${said}; u takes it back` : said);
+      panel.set({ changed: (get().changed ?? 0) + 1 });
+    });
+    return turn;
   }
 
   const plural = ids => ids.length === 1 ? "a run" : `${ids.length} runs`;
@@ -283,7 +284,12 @@ export function view(panel) {
     }
   }
 
-  const takeBack = () => { const back = undo; undo = null; if (back) back(); else panel.say("there is nothing to take back"); };
+  async function takeBack() {
+    await turn;
+    const back = undo;
+    undo = null;
+    if (back) back(); else panel.say("there is nothing to take back");
+  }
 
   function setTags(run, tags) {
     const add = tags.filter(tag => !run.tags.includes(tag)), remove = run.tags.filter(tag => !tags.includes(tag));
@@ -320,7 +326,7 @@ export function view(panel) {
       finish(event.key === "Enter");
       list.focus();
     });
-    input.addEventListener("blur", () => { if (!editing?.isMoving) finish(true); });
+    input.addEventListener("blur", () => setTimeout(() => { if (input.isConnected && !isActive(input)) finish(true); }));
     editing = { id: run.id, field, input };
     list.refresh();
     input.focus();
@@ -428,6 +434,7 @@ export function view(panel) {
   drawDrawer();
 }
 
+const isActive = element => element.getRootNode().activeElement === element;
 const line = (kind, ...children) => h(kind ? `div.line.${kind}` : "div.line", {}, ...children);
 
 // How its requests ended, what matters most first.

@@ -10,7 +10,7 @@ import { drawMatrixHeads, drawMatrixRow } from "./matrixcells.js";
 import { matrixBar } from "./matrixbar.js";
 import { matrixDrawer } from "./drawer.js";
 
-const LOOK = { mode: "text", diff: null, facets: false, isOpen: false, tab: "output" };
+const LOOK = { mode: "text", facets: false, isOpen: false, tab: "output" };
 
 export function view(panel) {
   const view = matrixView(panel);
@@ -90,7 +90,8 @@ function matrixView(panel) {
   const placeOf = (row, column) => `${row.key} ${column}`;
   const view = {
     panel, state: panel.first, rowHeight: 0, columnWidth: 0, marks: null, number: null, asking: 0,
-    get ui() { return { ...LOOK, ...panel.state.matrix }; },
+    // With a baseline differences are shown, until somebody says otherwise.
+    get ui() { return { ...LOOK, diff: view.state.spec.baseline ? "words" : null, ...panel.state.matrix }; },
     look(patch) { panel.set({ matrix: { ...view.ui, ...patch } }); },
     layout(widthPx) {
       const columns = matrixColumns(view.state.columns, widthPx);

@@ -12,6 +12,7 @@ const RUN_GLYPHS = { planned: "○", running: "●", paused: "❚❚", stopping:
 // letter -> name; the order is that of the counts of a heat cell
 const TRIAL_NAMES = { o: "ok", c: "reused", r: "running", q: "queued", f: "failed", s: "stopped" };
 const INTERRUPT = "The kernel's interrupt button stops it cleanly as well.";
+const BACKGROUND = "It runs in the background; the kernel is free for other cells.";
 
 export function view(panel) {
   let { number, status } = panel.first;
@@ -61,7 +62,7 @@ export function view(panel) {
     if (!status.is_here) return "Another kernel executes this run; it is looked at once a second.";
     if (status.status === "paused") return `Paused: nothing new is sent, ${count(status.in_flight)} in flight.`;
     if (status.status === "stopping") return `Stopping: ${count(status.in_flight)} in flight are awaited and logged.`;
-    return INTERRUPT;
+    return status.is_awaited ? INTERRUPT : BACKGROUND;
   }
 
   // A run that goes on is told of once a second at least; when its kernel is gone, nobody says so.
@@ -98,7 +99,7 @@ export function view(panel) {
 
   async function ask(op) {
     const timer = setTimeout(() => {
-      unheard = `The kernel has not heard “${op}” yet, for a cell keeps it busy. ${INTERRUPT}`;
+      unheard = `The kernel has not heard “${op}” yet, for a cell keeps it busy. ${status.is_awaited ? INTERRUPT : ""}`;
       draw();
     }, UNHEARD_MS);
     try { return await panel.call(op); } catch { return null; } finally { clearTimeout(timer); unheard = ""; draw(); }
@@ -237,7 +238,7 @@ function monitorHead(panel, act) {
     buttons.retry.disabled = !first.can_retry;
     buttons.retry.title = first.can_retry ? "runs the same plan again, and asks for what has no answer"
       : "this run was loaded from the file; run its plan again: lab.run(plan, retry_failed=True)";
-    label("retry", now.counts.failed + now.counts.stopped ? `Retry ${count(missing)} failed` : `Ask the other ${count(missing)}`);
+    label("retry", now.counts.todo ? `Ask the other ${count(missing)}` : `Retry ${count(missing)} failed`);
     label("open", "Open matrix");
     if (!goes && asked) calm();
   }
