@@ -16,6 +16,7 @@ from promptlab.errors import JudgementError
 from promptlab.panels.matrix import Matrix
 from promptlab.testing import ScriptedBackend
 
+expect.set_options(timeout=30_000)  # a machine that does other things too takes its time
 TESTS = str(Path(__file__).parent)
 STUDY = """
 from promptlab import Lab
@@ -305,9 +306,9 @@ def test_the_cursor_stays_on_its_row_when_the_order_changes(matrix):
 def test_columns_are_hidden_and_come_back(matrix):
     """`X` hides a column; the views' menu brings it back."""
     press(matrix, "l", "X")
-    expect(matrix.locator(".head-cell")).to_have_count(5)
+    expect(matrix.locator(".grid")).to_have_attribute("aria-colcount", "6")
     picker(matrix, "View").select_option(label="show 1 hidden")
-    expect(matrix.locator(".head-cell")).to_have_count(6)
+    expect(matrix.locator(".grid")).to_have_attribute("aria-colcount", "7")
 
 
 def test_what_python_reads_is_what_is_looked_at(browser, lab):
@@ -320,19 +321,19 @@ def test_what_python_reads_is_what_is_looked_at(browser, lab):
 
 
 def test_few_elements_at_any_size(browser, tmp_path):
-    """With 16 columns and 150 rows there are no more elements than with a few, wherever one scrolls."""
+    """With 100 columns and 40 rows there are no more elements than with a few, wherever one scrolls."""
     backend = ScriptedBackend(" ".join(["word"] * 200))
-    grid = ParameterGrid(model="m", temperature=[0, 0.2, 0.4, 0.6], top_p=[0.2, 0.4, 0.6, 0.8], max_tokens=9)
+    grid = ParameterGrid(model="m", temperature=[0, 1], presence_penalty=[k / 50 for k in range(50)], max_tokens=9)
     with Lab(tmp_path / "wide.db", backend=backend) as lab:
-        cases = [{"q": f"question {number}"} for number in range(150)]
+        cases = [{"q": f"question {number}"} for number in range(40)]
         run = lab.run(PromptTemplate("p", user="{{ q }}"), grid, cases=cases, progress=False)
         counts = []
-        for matrix in opened(browser, run.compare(rows="q", columns=["temperature", "top_p"])):
-            for keys in ([], ["G"], ["l"] * 15, ["g"], ["b"]):
+        for matrix in opened(browser, run.compare(rows="q", columns=["temperature", "presence_penalty"])):
+            for keys in ([], ["G"], ["l"] * 40, ["g"], ["b"]):
                 press(matrix, *keys)
                 expect(matrix.locator(".cell.current .text")).to_contain_text("word")
                 counts.append(matrix.page.evaluate(NODES))
-    assert max(counts) < 600
+    assert max(counts) < 600, counts
 
 
 def test_what_the_browser_draws_first_is_small(lab):

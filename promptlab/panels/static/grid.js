@@ -1,10 +1,11 @@
-// A grid of any number of rows of one height: only those in sight are in the page. One element has the focus, and says
-// by aria-activedescendant which cell is meant.
+// A grid of any number of rows of one height: only the rows and columns in sight are in the page. One element has the
+// focus, and says by aria-activedescendant which cell is meant.
 
 import { h } from "./dom.js";
 
 export const BLOCK = 32; // rows asked for at once
-const KEPT_BLOCKS = 30, OVERSCAN = 2;
+const KEPT_BLOCKS = 30, OVERSCAN = 2, OVERSCAN_COLUMNS = 1;
+const FIRST_COLUMNS = 6; // while the grid has no width yet
 const MAX_PX = 15_000_000; // browsers draw no taller element (Chromium 33 M, Firefox 17 M); beyond it the scrollbar is scaled
 let grids = 0;
 
@@ -15,6 +16,7 @@ let grids = 0;
 //   load(start, n)  -> Promise of n rows, any objects
 //   drawHead(elements)                 fill the heads of the columns
 //   drawRow(elements, row, index)      fill the cells of a row; `row` is undefined until it is loaded
+//                                      an element without a parent is out of sight, and need not be filled
 //   onMove(row, column)                the cursor moved
 // returns {element, cursor, row(i), move(row, column), refresh(), replace(i, row), reset({...options}), destroy}
 export function grid(panel, options) {
@@ -23,6 +25,7 @@ export function grid(panel, options) {
   const cursor = { row: 0, column: 1 };
   let blocks = new Map(), asked = new Set(), generation = 0;
   let live = new Map(), pool = [];
+  let sight = [1, 1]; // the columns in the page: the first and the one after the last
 
   const head = h("div.grid-head", { role: "row", "aria-rowindex": 1 });
   const space = h("div.grid-rows", { role: "rowgroup" });
@@ -38,21 +41,50 @@ export function grid(panel, options) {
   const topPx = () => element.scrollTop * scale();
   const width = () => columns.reduce((sum, column) => sum + column.width, 0);
 
+  const leftOf = place => columns.slice(1, place).reduce((sum, column) => sum + column.width, 0);
+
+  function columnsInSight(overscan) {
+    if (!element.clientWidth) return [1, Math.min(columns.length, FIRST_COLUMNS)];
+    const left = element.scrollLeft, right = left + element.clientWidth - columns[0].width;
+    let first = 1, end = 1, edge = 0;
+    for (let place = 1; place < columns.length; place++) {
+      if (edge < right) end = place + 1;
+      edge += columns[place].width;
+      if (edge <= left) first = place + 1;
+    }
+    return [Math.max(1, first - overscan), Math.min(columns.length, end + overscan)];
+  }
+
+  // Take over what is in sight now; return whether that was not all in the page.
+  function look() {
+    const [first, end] = columnsInSight(0);
+    if (first >= sight[0] && end <= sight[1]) return false;
+    sight = columnsInSight(OVERSCAN_COLUMNS);
+    return true;
+  }
+
+  function arrange(line, cells) {
+    const shown = [cells[0], ...cells.slice(...sight)];
+    if (shown.length === line.children.length && shown.at(-1) === line.lastChild) return;
+    line.replaceChildren(...shown);
+    cells.forEach((cell, place) => { cell.style.marginLeft = place === sight[0] ? `${leftOf(place)}px` : ""; });
+  }
+
   function drawHeads() {
-    head.replaceChildren(...columns.map((column, place) => h(place ? "div.head-cell" : "div.row-head",
-      { role: "columnheader", "aria-colindex": place + 1, style: { width: `${column.width}px` } })));
+    const heads = columns.map((column, place) => h(place ? "div.head-cell" : "div.row-head",
+      { role: "columnheader", "aria-colindex": place + 1, style: { width: `${column.width}px` } }));
+    arrange(head, heads);
     head.style.width = space.style.width = `${width()}px`;
     space.style.height = `${shownHeight()}px`;
     element.setAttribute("aria-rowcount", count + 1);
     element.setAttribute("aria-colcount", columns.length);
-    options.drawHead([...head.children]);
+    options.drawHead(heads);
   }
 
   function newRow() {
     const row = h("div.grid-row", { role: "row", style: { height: `${rowHeight}px`, width: `${width()}px` } });
     const cells = columns.map((column, place) => h(place ? "div.cell" : "div.row-head",
       { role: place ? "gridcell" : "rowheader", "aria-colindex": place + 1, style: { width: `${column.width}px` } }));
-    row.append(...cells);
     space.append(row);
     return { row, cells };
   }
@@ -85,6 +117,7 @@ export function grid(panel, options) {
     const data = rowAt(index);
     entry.index = index;
     entry.data = data;
+    arrange(entry.row, entry.cells);
     entry.row.setAttribute("aria-rowindex", index + 2);
     entry.row.classList.toggle("waiting", data === undefined);
     options.drawRow(entry.cells, data, index);
@@ -103,6 +136,7 @@ export function grid(panel, options) {
 
   // `changed`: the blocks that came in, or true for all of them.
   function draw(changed = new Set()) {
+    if (look()) { drawHeads(); changed = true; }
     const first = Math.max(0, Math.floor(topPx() / rowHeight) - OVERSCAN);
     const end = Math.min(count, Math.ceil((topPx() + viewHeight()) / rowHeight) + OVERSCAN);
     for (const [index, entry] of live) if (index < first || index >= end) { live.delete(index); pool.push(entry); }
@@ -142,7 +176,7 @@ export function grid(panel, options) {
     const top = cursor.row * rowHeight, view = viewHeight();
     if (top < topPx()) element.scrollTop = top / scale();
     else if (top + rowHeight > topPx() + view) element.scrollTop = (top + rowHeight - view) / scale();
-    const left = columns.slice(1, cursor.column).reduce((sum, column) => sum + column.width, 0);
+    const left = leftOf(cursor.column);
     const right = left + columns[cursor.column].width, room = element.clientWidth - columns[0].width;
     if (left < element.scrollLeft) element.scrollLeft = left;
     else if (right > element.scrollLeft + room) element.scrollLeft = right - room;
@@ -161,7 +195,7 @@ export function grid(panel, options) {
     const cell = event.target.closest(".cell, .row-head"), row = cell?.closest(".grid-row");
     if (!row || event.target.closest("button, input, a")) return;
     const index = Number(row.getAttribute("aria-rowindex")) - 2;
-    move(index, Math.max(1, [...row.children].indexOf(cell)), { scroll: false });
+    move(index, Math.max(1, Number(cell.getAttribute("aria-colindex")) - 1), { scroll: false });
     element.focus({ preventScroll: true });
   }, { signal: panel.signal });
 
@@ -189,7 +223,12 @@ export function grid(panel, options) {
       const some = rows.slice(start, start + BLOCK);
       if (some.length === BLOCK || start + some.length === count) blocks.set(start / BLOCK, some);
     }
-    if (hasOtherCells) { space.replaceChildren(); live = new Map(); pool = []; }
+    if (hasOtherCells) {
+      space.replaceChildren();
+      live = new Map();
+      pool = [];
+      sight = columnsInSight(OVERSCAN_COLUMNS);
+    }
     if (!keepScroll) { element.scrollTop = 0; cursor.row = 0; }
     cursor.row = Math.max(0, Math.min(count - 1, cursor.row));
     cursor.column = Math.min(cursor.column, columns.length - 1);

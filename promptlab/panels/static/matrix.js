@@ -5,7 +5,7 @@ import { bindKeys, dialog } from "./keys.js";
 import { debounce, newest } from "./rpc.js";
 import { grid } from "./grid.js";
 import { tokenList } from "./tokens.js";
-import { DENSITIES, ROW_HEAD_PX, matrixColumns, textPx, valuesOf } from "./matrixcells.js";
+import { DENSITIES, matrixColumns, textPx, valuesOf } from "./matrixcells.js";
 import { drawMatrixHeads, drawMatrixRow } from "./matrixcells.js";
 import { matrixBar } from "./matrixbar.js";
 import { matrixDrawer } from "./drawer.js";
@@ -34,7 +34,6 @@ export function view(panel) {
   });
   room.append(table.element, empty, drawer.element);
   Object.assign(view, { table, bar, drawer });
-  table.element.addEventListener("scroll", () => view.scrolled(), { passive: true, signal: panel.signal });
 
   view.redraw = () => {
     bar.update();
@@ -88,7 +87,6 @@ function matrixView(panel) {
   const stepped = new Map(); // cell -> {cells, at}: the variant that is looked at
   const picked = new Map(); // cell -> [row, column]
   const tokens = new Map(); // output -> its tokens
-  let sight = [0, 0]; // first and last column in sight
   const placeOf = (row, column) => `${row.key} ${column}`;
   const view = {
     panel, state: panel.first, rowHeight: 0, columnWidth: 0, marks: null, number: null, asking: 0,
@@ -98,17 +96,7 @@ function matrixView(panel) {
     layout(widthPx) {
       const columns = matrixColumns(view.state.columns, widthPx);
       view.columnWidth = columns.at(-1).width;
-      sight = sightOf(view, widthPx);
       return columns;
-    },
-    isInSight: column => column >= sight[0] && column <= sight[1],
-    // Only columns in sight are drawn; the others follow when they are scrolled to.
-    scrolled() {
-      const now = sightOf(view, view.table.element.clientWidth);
-      if (now[0] >= sight[0] && now[1] <= sight[1]) return;
-      sight = now;
-      view.table.redrawHeads();
-      view.table.refresh();
     },
     take(state) {
       view.state = state;
@@ -370,11 +358,6 @@ function watchWidth(view, room) {
   const sizes = new ResizeObserver(again);
   sizes.observe(room);
   view.panel.signal.addEventListener("abort", () => sizes.disconnect());
-}
-
-function sightOf({ columnWidth, table }, widthPx) {
-  const left = table?.element.scrollLeft ?? 0, first = Math.floor(left / columnWidth);
-  return [first, Math.ceil((left + widthPx - ROW_HEAD_PX) / columnWidth)];
 }
 
 const SPECIAL = /[.*+?^${}()|[\]\\]/g;

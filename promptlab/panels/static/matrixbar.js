@@ -26,6 +26,7 @@ const FACET_NAMES = {
   finish_reason: "finish reason",
 };
 const SEARCH_MS = 150;
+const MOST_NAMED = 24; // columns in the list of baselines; beyond it `b` on a column is quicker
 
 export function matrixBar(view) {
   const controls = [sides(view), looks(view), finding(view), facetStrip(view)];
@@ -81,7 +82,7 @@ function baselines({ columns, spec, references }) {
     const name = value => `${axis} ${shownValue(value)}, else the same`;
     for (const { values } of columns) add({ [axis]: values[level] }, name(values[level]));
   }
-  for (const head of columns) add(valuesOf(spec, head), columnName(head));
+  if (columns.length <= MOST_NAMED) for (const head of columns) add(valuesOf(spec, head), columnName(head));
   for (const name of references) add({ reference: name }, `reference ${name}`);
   add(spec.baseline, Object.values(spec.baseline ?? {}).map(shownValue).join(" · "));
   return [...found];

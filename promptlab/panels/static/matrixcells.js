@@ -7,7 +7,7 @@ import { jsonText, jsonTree } from "./jsonview.js";
 import { markdown } from "./markdown.js";
 
 export const DENSITIES = { S: 72, M: 120, L: 220 };
-export const ROW_HEAD_PX = 190;
+const ROW_HEAD_PX = 190;
 const LEAST_PX = 250, MOST_PX = 560;
 const META_PX = 27, LINE_PX = 18, CHAR_PX = 5; // the narrowest letters, so that no visible text is cut
 
@@ -65,7 +65,7 @@ function groupLine(view, [corner, ...heads], axis) {
 function drawColumnHead(view, element, head, place) {
   element.classList.toggle("baseline", head.is_baseline);
   element.setAttribute("aria-label", columnLabel(view, head));
-  if (!view.isInSight(place)) { element.replaceChildren(columnName(head)); return; }
+  if (!element.parentNode) return;
   const name = columnName(head), compare = () => view.setBaseline(place);
   const comparing = head.is_baseline ? "No longer compare with" : "Compare with";
   const button = (text, label, title, onclick) =>
@@ -153,7 +153,7 @@ export function drawMatrixRow(view, cells, row) {
   const [head, ...rest] = cells;
   if (row) {
     drawRowHead(view, head, row);
-    rest.forEach((cell, column) => drawCell(view, cell, row, column));
+    rest.forEach((cell, column) => { if (cell.parentNode) drawCell(view, cell, row, column); });
     return;
   }
   head.replaceChildren();
@@ -179,7 +179,6 @@ function drawCell(view, element, row, column) {
     return;
   }
   if (cell.status !== "ok") element.classList.add(cell.status);
-  if (!view.isInSight(column)) { element.replaceChildren(); return; }
   if (view.isPicked(row, column)) element.classList.add("picked");
   const drawn = drawBody(view, cell, row, column);
   element.replaceChildren(drawn.body, drawMeta(view, cell, drawn, row, column));

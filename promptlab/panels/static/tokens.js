@@ -1,7 +1,7 @@
 // How sure a model was of each token. Pure: the logprobs of a reply in, values out.
 //
-// Understood are the chat form {content: [{token, logprob, bytes, top_logprobs}]}, also of a refusal, its bare list, and
-// the form of the older completions {tokens, token_logprobs, top_logprobs}.
+// Understood are the chat form {content: [{token, logprob, bytes, top_logprobs}]}, also of a refusal, its bare list,
+// and the form of the older completions {tokens, token_logprobs, top_logprobs}.
 
 export const UNLIKELY = 0.1; // below it a token is underlined
 const SURE_STEPS = [0.1, 0.3, 0.6, 0.9]; // five steps of background, the least likely is step 0
