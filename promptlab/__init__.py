@@ -12,6 +12,7 @@ from promptlab.cases import Cases
 from promptlab.errors import (
     BackendError,
     CaseError,
+    ComparisonError,
     GridError,
     LocalModelError,
     MissingKeyError,
@@ -42,6 +43,7 @@ __all__ = [
     "BackendError",
     "CaseError",
     "Cases",
+    "ComparisonError",
     "GridError",
     "HttpBackend",
     "Lab",

@@ -13,8 +13,7 @@
     │   └── ReadOnlyError      the file can be read but not written
     ├── SearchError            a search cannot be understood
     ├── ComparisonError        a comparison matrix cannot be laid out as asked
-    ├── JudgementError         a rating, note or view cannot be taken as it is
-    ├── RatingError            a rating session cannot be planned, or does not take or tell what it was asked for
+    ├── RatingError            a rating, note or view, or a session of ratings, cannot be taken or told as asked
     ├── NotFoundError          no run, request or template of that name or id
     └── RunError               a run ended early, and `on_error="stop"` asked to hear of it
 
@@ -114,12 +113,8 @@ class ComparisonError(_ProblemsError):
     """A comparison matrix cannot be laid out as asked; `problems` lists every reason."""
 
 
-class JudgementError(PromptlabError):
-    """A rating, note, pin or view cannot be taken as it is."""
-
-
 class RatingError(PromptlabError):
-    """A rating session cannot be planned, or does not take or tell what it was asked for."""
+    """A rating, note, pin or view, or a session of ratings, cannot be taken, planned or told as asked."""
 
 
 class NotFoundError(PromptlabError, LookupError):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from promptlab import _text
 from promptlab._json import compact, utf8
-from promptlab.errors import JudgementError, NotFoundError
+from promptlab.errors import RatingError, NotFoundError
 from promptlab.ledger import timestamp
 from promptlab.store import Store
 
@@ -93,7 +93,7 @@ def rate(
 
     Raises
     ------
-    JudgementError
+    RatingError
         When the value is not on the scale.
     NotFoundError
         When there is no such output.
@@ -107,11 +107,11 @@ def rate(
     """
     if scale not in get_args(Scale):
         msg = f"scale={scale!r}: one of {', '.join(map(repr, get_args(Scale)))} is needed"
-        raise JudgementError(msg)
+        raise RatingError(msg)
     if value is not None and (isinstance(value, bool) or value not in VALUES[scale]):
         given = f"{value:g}" if isinstance(value, float) else _text.brief(value)
         msg = f"{given} is not on the scale {scale!r}: {', '.join(map(str, VALUES[scale]))}, or None"
-        raise JudgementError(msg)
+        raise RatingError(msg)
     _say(store, _RATE, output_id, _rater(rater), None if value is None else float(value), scale, source)
 
 
@@ -119,7 +119,7 @@ def note(store: Store, output_id: int, text: str, *, rater: str | None = None) -
     """Store a note on an output, durable when this returns; an empty text takes an earlier one back."""
     if not isinstance(text, str) or len(text) > NOTE_CHARS:
         msg = f"a note is a text of at most {NOTE_CHARS:,} characters"
-        raise JudgementError(msg)
+        raise RatingError(msg)
     _say(store, _NOTE, output_id, _rater(rater), utf8(text).strip())
 
 
@@ -127,14 +127,14 @@ def pin(store: Store, output_id: int, *, pinned: bool = True, rater: str | None 
     """Pin an output, or with False unpin it; durable when this returns."""
     if not isinstance(pinned, bool):
         msg = f"pinned={_text.brief(pinned)}: True or False is needed"
-        raise JudgementError(msg)
+        raise RatingError(msg)
     _say(store, _PIN, output_id, _rater(rater), int(pinned))
 
 
 def _say(store: Store, statement: str, output_id: int, *values: Any) -> None:
     if isinstance(output_id, bool) or not hasattr(output_id, "__index__"):
         msg = f"output {_text.brief(output_id)}: its id is needed; run.frame() has them in the column output_id"
-        raise JudgementError(msg)
+        raise RatingError(msg)
     key, at = output_id.__index__(), timestamp(time.time())
 
     def add(connection: sqlite3.Connection) -> bool:
@@ -153,7 +153,7 @@ def _rater(name: str | None) -> str:
         return login_name()
     if not isinstance(name, str) or not name.strip() or len(name) > NAME_CHARS:
         msg = f"rater={_text.brief(name)}: a name of 1 to {NAME_CHARS} characters is needed"
-        raise JudgementError(msg)
+        raise RatingError(msg)
     return utf8(name.strip())
 
 
@@ -229,7 +229,7 @@ def save_view(store: Store, name: str, spec: Mapping[str, Any]) -> None:
     """Save a layout under a name; one that had the name before is kept in the file, but no longer listed."""
     if not isinstance(name, str) or not name.strip() or len(name) > NAME_CHARS:
         msg = f"a view needs a name of 1 to {NAME_CHARS} characters, not {_text.brief(name)}"
-        raise JudgementError(msg)
+        raise RatingError(msg)
     row = (utf8(name.strip()), compact(spec), timestamp(time.time()))
     store.write(lambda connection: connection.execute(_ADD_VIEW, row)).result()
 

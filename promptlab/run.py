@@ -16,6 +16,7 @@ from promptlab.cases import Cases
 from promptlab.errors import BackendError
 from promptlab.grids import ParameterGrid
 from promptlab.jobs import Progress
+from promptlab.judgements import login_name
 from promptlab.live import Bar, LiveRun, Shown
 from promptlab.pairings import Tied, Variant
 from promptlab.panels._panel import is_in_kernel
@@ -128,7 +129,7 @@ class Run:
         by: str | Sequence[str] | None = None,
         n: int = 100,
         criterion: str = "Which answer is better?",
-        rater: str = "me",
+        rater: str | None = None,
         seed: int = 0,
         show: Sequence[str] | None = None,
         tied: Tied = "identical",
@@ -154,7 +155,7 @@ class Run:
         criterion
             What to go by; shown above the answers.
         rater
-            Who judges. Raters share a session's pairings and vote each for themselves.
+            Who judges, the login name by default. Raters share a session's pairings and vote each for themselves.
         seed
             Another seed draws another session.
         show
@@ -173,7 +174,7 @@ class Run:
         >>> from promptlab.testing import sample_lab
         >>> with tempfile.TemporaryDirectory() as folder, sample_lab(f"{folder}/sample.db") as lab:
         ...     lab.load("capitals").judge(a={"template": "terse"}, b={"template": "chatty"}, n=4)
-        <Judge me, Which answer is better?, 0 of 4 judged>
+        <Judge 'Which answer is better?': 0 of 4 judged>
         """
         from promptlab.panels.judge import Judge  # noqa: PLC0415 - loads pydantic, so only where it is used
 
@@ -181,7 +182,7 @@ class Run:
             self._store, self._row, a=a, b=b, by=by, n=n, criterion=criterion, seed=seed, tied=tied
         )
         shown = judging.inputs_used(self._store, self._row) if show is None else show
-        return Judge(session, rater=rater, show=shown, reasons=reasons)
+        return Judge(session, rater=login_name() if rater is None else rater, show=shown, reasons=reasons)
 
     @property
     def usage(self) -> Spending:

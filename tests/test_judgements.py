@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from promptlab import judgements
-from promptlab.errors import JudgementError, NotFoundError, ReadOnlyError
+from promptlab.errors import RatingError, NotFoundError, ReadOnlyError
 from promptlab.judgements import Judgement
 from promptlab.store import Store
 from promptlab.testing import sample_lab
@@ -97,7 +97,7 @@ def test_a_range_of_outputs_is_read_at_once(store):
 )
 def test_a_value_off_the_scale_is_refused(store, value, scale, reason):
     """The message says what the scale has, and nothing is written."""
-    with pytest.raises(JudgementError) as caught:
+    with pytest.raises(RatingError) as caught:
         judgements.rate(store, 1, value, scale=scale)
     assert str(caught.value) == reason
     assert rows(store, "ratings") == 0
@@ -125,7 +125,7 @@ def test_an_output_that_is_not_there_is_refused(store, output):
 )
 def test_what_makes_no_sense_is_refused(store, say):
     """A bad argument is one clear error."""
-    with pytest.raises(JudgementError):
+    with pytest.raises(RatingError):
         say(store)
 
 

@@ -12,7 +12,7 @@ import hostile
 from helpdesk import helpdesk_lab
 from panelpage import open_panel
 from promptlab import Lab, ParameterGrid, PromptTemplate
-from promptlab.errors import JudgementError
+from promptlab.errors import RatingError
 from promptlab.panels.matrix import Matrix
 from promptlab.testing import ScriptedBackend
 
@@ -169,7 +169,7 @@ class FullFile(Matrix):
 
     def _check_output(self, output_id):  # noqa: ARG002 - it refuses all
         msg = "the file is full"
-        raise JudgementError(msg)
+        raise RatingError(msg)
 
 
 def test_a_rating_that_cannot_be_saved_is_taken_back_and_said(browser, lab):

@@ -218,12 +218,13 @@ class Judge(Panel):
     def __repr__(self) -> str:
         if self.is_finished:
             return repr(self.result())
-        return f"<Judge {', '.join(said for _, said in self._facts())}>"
+        return f"<Judge {_text.brief(self._session.criterion)}: {self._judged()}>"
+
+    def _judged(self) -> str:
+        return f"{self.progress.done:,} of {self.progress.total:,} judged"
 
     def _facts(self) -> list[tuple[str, str]]:
-        progress = self.progress
-        judged = f"{progress.done:,} of {progress.total:,} judged"
-        facts = [("rater", self.rater), ("criterion", self._session.criterion), ("progress", judged)]
+        facts = [("rater", self.rater), ("criterion", self._session.criterion), ("progress", self._judged())]
         return [(what, said) for what, said in facts if said]
 
     def _next(self) -> Placed | None:

@@ -117,7 +117,7 @@ from promptlab.comparison.axes import Axis
 from promptlab.comparison.cells import Place
 from promptlab.comparison.layout import NOWHERE
 from promptlab.comparison.trials import Ints
-from promptlab.errors import ComparisonError, JudgementError, StoreError
+from promptlab.errors import ComparisonError, RatingError, StoreError
 from promptlab.panels import _matrix_snapshot
 from promptlab.panels._panel import Panel, operation
 from promptlab.store import Store
@@ -501,7 +501,7 @@ class Matrix(Panel):
     def _check_output(self, output_id: int) -> None:
         if not (self._table.trials.output == output_id).any():
             msg = f"output {output_id} is in no cell of this comparison"
-            raise JudgementError(msg)
+            raise RatingError(msg)
 
     def _selected_trials(self) -> Ints:
         layout = self._table.layout

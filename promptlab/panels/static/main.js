@@ -92,7 +92,13 @@ function show(host, signal) {
   const root = h(`section.panel.${shared.model.get("view")}`, { role: "region", "aria-label": label }, body, status);
   shadow.append(style, root);
   guardKeys(host, shadow, signal);
-  view(viewPanel({ root, body, status, signal }));
+  const panel = viewPanel({ root, body, status, signal });
+  try {
+    view(panel);
+  } catch (error) { // ours to mend; the page goes on, and whoever sees it can say what it was
+    console.error(error);
+    panel.say(`this panel cannot be drawn: ${error.message}`, { isError: true });
+  }
 }
 
 // The panel as its view sees it.
