@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import itemgetter
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
@@ -304,8 +305,14 @@ _INPUTS = "select id, inputs from cases where id in (select value from json_each
 
 
 def _telling(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return some pairs that changed, the worse ones first, and of each case one before another."""
     changed = [pair for pair in pairs if pair.is_changed and pair.verdict in _TELLING]
-    return sorted(changed, key=lambda pair: _TELLING.index(pair.verdict))[:EXAMPLES]
+    seen: dict[int, int] = {}
+    turns = [
+        (_TELLING.index(pair.verdict), seen.setdefault(pair.case_id, place) != place)
+        for place, pair in enumerate(changed)
+    ]
+    return [pair for _, pair in sorted(zip(turns, changed, strict=True), key=itemgetter(0))][:EXAMPLES]
 
 
 def varying(pairs: Iterable[Pair]) -> list[str]:

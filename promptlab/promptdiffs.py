@@ -255,6 +255,7 @@ def said(values: Sequence[Any]) -> str:
 
 # As text: [-removed-] and {+added+}, as git writes it
 
+_SHORT = 3  # lines of an unchanged message that HTML still shows
 _SAME_SHOWN = 1  # unchanged lines beside a change; more are counted
 
 
@@ -318,7 +319,8 @@ _QUIET = "opacity:.65"
 
 def _html_message(message: MessageDiff) -> str:
     rows = []
-    shown: Iterable[LinePair | int] = [len(message.lines)] if message.change == "same" else _with_gaps(message.lines)
+    is_folded = message.change == "same" and len(message.lines) > _SHORT
+    shown: Iterable[LinePair | int] = [len(message.lines)] if is_folded else _with_gaps(message.lines)
     for place, pair in enumerate(shown):
         role = f'<td style="{_CELL};{_QUIET}">{_text.escaped(message.role) if place == 0 else ""}</td>'
         if isinstance(pair, int):

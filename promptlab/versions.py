@@ -135,9 +135,8 @@ class Versions(Sequence[Version]):
         return f"<Versions {self._title}>\n{table}"
 
     def _repr_html_(self) -> str:
-        return _text.html_card(
-            self._title, _text.html_table([_version_facts(each) for each in self], head=_VERSION_HEAD)
-        )
+        table = _text.html_table([_version_facts(each) for each in self], head=_VERSION_HEAD)
+        return _text.html_card(f"Versions {self._title}", table)
 
 
 _VERSION_HEAD = ("version", "first asked", "runs", "last run", "answers", "about tokens", "variables", "from", "note")

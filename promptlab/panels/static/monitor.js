@@ -22,7 +22,10 @@ export function view(panel) {
   const legend = monitorLegend();
   const errors = h("div.errors");
   const drawer = h("div.drawer", { role: "region", "aria-label": "one trial", hidden: true });
-  const map = runMap(panel, panel.first.map, { onOpen: open, onMove: place => { if (!drawer.hidden && !map.isHeat) openSoon(place); } });
+  const map = runMap(panel, panel.first.map, {
+    onOpen: open,
+    onMove: place => { if (!drawer.hidden && !map.isHeat) openSoon(place); },
+  });
   const openSoon = debounce(open, 120);
   const latest = newestOutput();
   const note = h("div.note");
@@ -58,7 +61,9 @@ export function view(panel) {
     if (unheard) return unheard;
     if (isSilent()) return `No word from the kernel for ${seconds((Date.now() - heardAt) / 1000)}.`;
     if (status.is_over) return status.reason ?? "";
-    if (status.waiting_for) return `Nothing is sent for ${duration(status.waiting_s)}: it waits for ${status.waiting_for}.`;
+    if (status.waiting_for) {
+      return `Nothing is sent for ${duration(status.waiting_s)}: it waits for ${status.waiting_for}.`;
+    }
     if (!status.is_here) return "Another kernel executes this run; it is looked at once a second.";
     if (status.status === "paused") return `Paused: nothing new is sent, ${count(status.in_flight)} in flight.`;
     if (status.status === "stopping") return `Stopping: ${count(status.in_flight)} in flight are awaited and logged.`;
@@ -255,7 +260,8 @@ function monitorProgress() {
     parts.forEach((part, place) => { part.style.width = `${total ? 100 * widths[place] / total : 0}%`; });
     element.setAttribute("aria-valuemax", total);
     element.setAttribute("aria-valuenow", status.ended);
-    element.setAttribute("aria-valuetext", `${count(status.ended)} of ${count(total)}, ${percent(total ? status.ended / total : 0)}`);
+    const share = percent(total ? status.ended / total : 0);
+    element.setAttribute("aria-valuetext", `${count(status.ended)} of ${count(total)}, ${share}`);
     element.classList.toggle("over", status.is_over);
   }
   return { element, draw };
@@ -286,7 +292,8 @@ function monitorFacts() {
     setText(tokens.second, `${short(status.completion_tokens)} out`);
     setText(flying.value, status.concurrency === null ? count(status.in_flight)
       : `${count(status.in_flight)} / ${count(status.concurrency)}`);
-    setText(flying.second, status.unknown ? `${count(status.unknown)} without a known end` : `${count(status.attempts)} sent`);
+    setText(flying.second,
+      status.unknown ? `${count(status.unknown)} without a known end` : `${count(status.attempts)} attempts ended`);
     setText(latency.value.firstChild, status.latency.n ? milliseconds(status.latency.p50_ms) : UNKNOWN);
     setText(latency.second, status.latency.n ? `95 % within ${milliseconds(status.latency.p95_ms)}` : "");
     drawSpark(spark, status.latency);
@@ -300,7 +307,8 @@ function monitorFacts() {
       setText(spent.second, status.unpriced && !isFree ? `${count(status.unpriced)} without a price` : "");
       return;
     }
-    setText(spent.second, `of ${usd(status.cap_usd)}${status.reserved_usd ? `, ${usd(status.reserved_usd)} held` : ""}`);
+    const held = status.reserved_usd ? `, ${usd(status.reserved_usd)} held` : "";
+    setText(spent.second, `of ${usd(status.cap_usd)}${held}`);
     cap.children[0].style.width = `${100 * Math.min(1, status.capped_usd / status.cap_usd)}%`;
     cap.children[1].style.width = `${100 * Math.min(1, (status.reserved_usd ?? 0) / status.cap_usd)}%`;
   }
@@ -345,7 +353,8 @@ function drawErrors(element, status) {
   for (const each of status.not_asked) lines.push(["not asked", each.trials, "", each.reason ?? "", true]);
   element.replaceChildren(...lines.map(([type, times, fates, message, isBad]) => h("div.error-line", {},
     h(isBad ? "span.bad" : "span.warn", {}, isBad ? "✕" : "↻"), h("b", { dir: "auto" }, type),
-    h("span.number", {}, `×${count(times)}`), h("span", {}, fates), h("span.muted.message", { dir: "auto", title: message }, message))));
+    h("span.number", {}, `×${count(times)}`), h("span", {}, fates),
+    h("span.muted.message", { dir: "auto", title: message }, message))));
 }
 
 // What the squares mean, and how many there are of each.
@@ -357,7 +366,8 @@ function monitorLegend() {
   });
   const element = h("div.legend", {}, entries);
   function draw({ counts, reused }) {
-    const shown = { o: counts.ok - reused, c: reused, r: counts.running, q: counts.todo, f: counts.failed, s: counts.stopped };
+    const { ok, running, todo, failed, stopped } = counts;
+    const shown = { o: ok - reused, c: reused, r: running, q: todo, f: failed, s: stopped };
     for (const [letter, number] of Object.entries(shown)) {
       setText(numbers[letter], count(number));
       numbers[letter].parentElement.classList.toggle("none", !number);
@@ -395,10 +405,12 @@ function runMap(panel, board, { onOpen, onMove }) {
     shape = now;
     places = new Map();
     const isPlain = board.columns.length === 1 && !board.columns[0];
-    const heads = isPlain ? [] : [h("div.map-row", { role: "row" }, h("div", { role: "columnheader" }, h("span.visually-hidden", {}, "setting")),
+    const heads = isPlain ? [] : [h("div.map-row", { role: "row" },
+      h("div", { role: "columnheader" }, h("span.visually-hidden", {}, "setting")),
       board.columns.map(label => h("div.column-name", { role: "columnheader", title: label }, label)))];
     element.replaceChildren(...heads, ...board.rows.map((label, row) => h("div.map-row", { role: "row" },
-      h("div.row-name", { role: "rowheader", title: label }, label), board.cells[row].map((place, column) => drawPlace(place, row, column)))));
+      h("div.row-name", { role: "rowheader", title: label }, label),
+      board.cells[row].map((place, column) => drawPlace(place, row, column)))));
     element.classList.toggle("heat-map", isHeat());
     element.style.setProperty("--columns", board.columns.length);
     order = [...places.keys()];
@@ -438,7 +450,9 @@ function runMap(panel, board, { onOpen, onMove }) {
     const [ok, reused, running, , failed, stopped] = counts;
     const total = counts.reduce((sum, number) => sum + number, 0);
     const widths = { o: ok, c: reused, f: failed, s: stopped, r: running };
-    for (const span of box.firstChild.children) span.style.width = `${100 * widths[span.className] / Math.max(1, total)}%`;
+    for (const span of box.firstChild.children) {
+      span.style.width = `${100 * widths[span.className] / Math.max(1, total)}%`;
+    }
     const bad = failed + stopped;
     setText(box.lastChild, `${count(ok + reused)}/${count(total)}${bad ? ` ✕${count(bad)}` : ""}`);
     box.counts = counts;
@@ -466,7 +480,10 @@ function runMap(panel, board, { onOpen, onMove }) {
     const row = found.closest(".map-row"), cell = found.closest(".place");
     const column = [...row.children].indexOf(cell) - 1;
     const where = [row.firstChild.title, board.columns[column]].filter(Boolean).join(", ");
-    if (isHeat()) return `${where}: ${Object.values(TRIAL_NAMES).map((kind, at) => `${count(found.counts[at])} ${kind}`).join(", ")}`;
+    if (isHeat()) {
+      const kinds = Object.values(TRIAL_NAMES).map((kind, at) => [found.counts[at], kind]).filter(([number]) => number);
+      return `${where}: ${kinds.map(([number, kind]) => `${count(number)} ${kind}`).join(", ")}`;
+    }
     return `${where}, trial ${count(place)}: ${TRIAL_NAMES[found.letter]}`;
   }
 
@@ -497,8 +514,8 @@ function runMap(panel, board, { onOpen, onMove }) {
       const box = places.get(place).getBoundingClientRect();
       const down = sign * (box.top - from.top);
       if (down < 4) return;
-      const far = [Math.round(down), Math.abs(box.left - from.left)];
-      if (!best || far[0] < best.far[0] - 3 || (Math.abs(far[0] - best.far[0]) <= 3 && far[1] < best.far[1])) best = { at, far };
+      const far = 10_000 * Math.round(down / 4) + Math.abs(box.left - from.left); // the nearest line, there the nearest
+      if (!best || far < best.far) best = { at, far };
     });
     if (best) move(best.at);
   }
@@ -539,13 +556,15 @@ function trialParts(panel, trial) {
     attempt.error ? h("div.bad.text", { dir: "auto" }, attempt.error) : null,
     attempt.response ? rawText(attempt.response) : null));
   return [
-    h("div.muted", { dir: "auto" }, `${trial.where}${trial.repeat ? ` · repeat ${trial.repeat}` : ""} · ${trial.status}`),
+    h("div.muted", { dir: "auto" },
+      [trial.where, trial.repeat ? `repeat ${trial.repeat}` : "", trial.status].filter(Boolean).join(" · ")),
     h("div.case", {}, values),
     trial.reason && !attempts.length ? h("div.bad.text", { dir: "auto" }, trial.reason) : null,
     h("div.sides", {}, h("div", {}, h("h4", {}, "request"), rawText(trial.body)),
       h("div", {}, h("h4", {}, attempts.length > 1 ? `${attempts.length} attempts` : "response"),
         rows.length ? rows : h("div.muted", {}, "not sent yet"))),
-    h("div.bar", {}, h("code", {}, trial.expression), h("button", { onclick: () => copyText(trial.expression, panel.root) }, "Copy")),
+    h("div.bar", {}, h("code", {}, trial.expression),
+      h("button", { onclick: () => copyText(trial.expression, panel.root) }, "Copy")),
   ];
 }
 
