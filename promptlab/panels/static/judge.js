@@ -51,11 +51,11 @@ export function view(panel) {
     await sendWaiting();
   }
 
-  async function sendWaiting() {
+  async function sendWaiting({ isAgain = false } = {}) {
     const sent = waiting.get(state.session);
     if (!sent || panel.signal.aborted) return;
     busy(true);
-    const slow = setTimeout(() => panel.say(SLOW), SLOW_MS);
+    const slow = setTimeout(() => { if (!isAgain) panel.say(SLOW); }, SLOW_MS);
     try {
       const next = await panel.call("cast", sent, { timeoutMs: VOTE_MS });
       waiting.delete(state.session);
@@ -67,9 +67,10 @@ export function view(panel) {
       if (error instanceof KernelError) { // it said why, and would say so again
         waiting.delete(state.session);
         busy(false);
+        panel.hello().then(now => { if (now) apply(now); }); // what it knows better
       } else if (!panel.signal.aborted) {
         panel.say(WAITING, { isError: true });
-        setTimeout(sendWaiting, RETRY_MS);
+        setTimeout(() => sendWaiting({ isAgain: true }), RETRY_MS);
       }
     } finally { clearTimeout(slow); }
   }
