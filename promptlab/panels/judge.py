@@ -22,7 +22,7 @@ from promptlab._json import compact, utf8
 from promptlab.errors import RatingError
 from promptlab.judgements import NOTE_CHARS, rater_name
 from promptlab.judging import FINISHED, GONE, IDENTICAL, Placed, Progress, Session, Shown
-from promptlab.panels._panel import LIVE_HINT, Panel, operation
+from promptlab.panels._panel import LIVE_HINT, Panel, is_in_kernel, operation
 from promptlab.preferences import Exported, PromptOf
 from promptlab.verdicts import Choice, Verdict
 
@@ -211,6 +211,7 @@ class Judge(Panel):
     def reveal(self) -> dict[str, Any]:
         """End the session; return the new state, with the result."""
         self.finish()
+        self._renew()
         return self.first()
 
     @operation
@@ -224,6 +225,19 @@ class Judge(Panel):
             msg = "this pair is not in this session; run the cell again"
             raise RatingError(msg)
         return placed
+
+    def _ipython_display_(self) -> None:
+        """Show it as an output that can be renewed, so that a notebook saved after the end holds what came out."""
+        from IPython.display import display  # noqa: PLC0415 - whoever calls this has it loaded
+
+        display(self._repr_mimebundle_(), raw=True, display_id=self._key)  # type: ignore[no-untyped-call]  # has no types
+
+    def _renew(self) -> None:
+        if is_in_kernel():
+            from IPython.display import update_display  # noqa: PLC0415 - see _ipython_display_
+
+            bundle = self._repr_mimebundle_()
+            update_display(bundle, raw=True, display_id=self._key)  # type: ignore[no-untyped-call]  # has no types
 
     def _tell(self) -> None:
         if "widget" in self.__dict__:  # other pages, and a panel whose votes are cast in Python
