@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 
+import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
@@ -142,6 +143,23 @@ def test_finishing_early_asks_once(jupyter, rated):
     press(page, "f", "Enter")
     panel(page).locator(".verdict").wait_for()
     assert jupyter.run_code(page, "print(judge.is_finished)") == "True\n"
+
+
+def test_the_verdict_is_left_in_the_notebook(jupyter, rated):
+    """What a notebook saves after the end is the result, not how far the rating was when its cell ran."""
+    page = rated("kept")
+    panel(page).locator(".judging").focus()
+    press(page, "1", "f")
+    panel(page).get_by_role("dialog").wait_for()
+    press(page, "Enter")
+    panel(page).locator(".verdict").wait_for()
+    page.wait_for_function("() => window.jupyterapp.shell.currentWidget.model.dirty")
+    jupyter.save(page)
+    page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.model.dirty")
+    notebook = nbformat.read(jupyter.server.root / "kept.ipynb", as_version=4)
+    kept = notebook.cells[1].outputs[0].data["text/html"]
+    assert "finished" in kept
+    assert "0 of 9 judged" not in kept
 
 
 def test_a_session_by_mouse(jupyter, rated):
