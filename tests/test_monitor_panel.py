@@ -159,6 +159,24 @@ def test_a_run_elsewhere_without_any_sign_of_life_is_left_after_ten_minutes(lab)
     assert monitor.sent[-1]["status"]["status"] == "planned"
 
 
+def test_a_run_that_another_kernel_forgot_is_said_to_be_gone_once(sample):
+    """Then the monitor is at its end, and what it showed stays."""
+    sample.store.write(lambda c: c.execute("update runs set status = 'running'")).result()
+    monitor = Heard(sample.store, 1, now_s=(time := Time()))
+    with Lab(sample.path, offline=True) as other:
+        other.forget(1, dry_run=False)
+    waits = []
+
+    def wait(wait_s):
+        waits.append(wait_s)
+        time.now_s += 1
+
+    Follower(monitor, wait=wait).run()
+    reason = f"run 1 is gone from {sample.path}: it was forgotten; lab.runs() lists the runs that are there"
+    assert (waits, monitor.sent) == ([PACE_S, 10 * PACE_S], [{"error": reason}])
+    assert repr(monitor) == "<Monitor of run 1 'capitals'>"
+
+
 # What can be asked
 
 

@@ -244,8 +244,9 @@ class Follower:
             self._is_broken = isinstance(exc, NotFoundError)  # what was followed is gone
             self._tell_error(panel, exc)
             return
+        self._error = None
         if content is not None:
-            self._moved_s, self._error = self._now_s(), None
+            self._moved_s = self._moved_s if whole else self._now_s()  # all of it is told at the end, change or not
             panel.send(content)
 
     def _tell_error(self, panel: Panel, exc: Exception) -> None:
