@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from promptlab import _text, attempts, ledger, requests
+from promptlab import _text, attempts, ledger, requests, signs
 from promptlab._json import compact, digest, exact_digest
 from promptlab.errors import StoreError
 from promptlab.store import INDEXED, Store
@@ -165,7 +165,7 @@ def _check_links(connection: sqlite3.Connection, report: CheckReport, now_s: flo
 
 
 def _open_problem(row: Mapping[str, Any], now_s: float) -> str | None:
-    if row["owner"] is not None and ledger.is_held(row["owner"], row["lease_until"], now_s):
+    if row["owner"] is not None and signs.is_held(row["owner"], row["lease_until"], now_s):
         return None
     return f"attempt {row['id']}: it was sent by a process that is gone; run its plan again, and it is asked anew"
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from promptlab import _text, ledger
-from promptlab.errors import StoreError
+from promptlab import _text, signs
+from promptlab.errors import NotFoundError, StoreError
 
 if TYPE_CHECKING:
     import sqlite3
@@ -170,6 +170,7 @@ _LET_GO = (
 )
 _EMPTY_PLAN = '{"templates":[],"cells":[],"variables":[],"columns":[],"cases":0,"repeats":1,"generation":0}'
 _CLOSE = (
+    f"delete from views where name glob '{signs.PREFIX}' || :run || ':*'",  # noqa: S608 - see above; of dead processes
     f"""
 update runs set status = 'forgotten', archived = 1, plan_key = '', plan = '{_EMPTY_PLAN}', note = '', tags = '[]',
   reason = null, counts = null
@@ -188,11 +189,19 @@ def forget(connection: sqlite3.Connection, run_id: int, *, now_s: float, dry_run
     Raises
     ------
     StoreError
-        When the run is being answered.
+        When the run is being answered, or goes on and is paused.
+    NotFoundError
+        When it was forgotten meanwhile.
     """
     run = {"run": run_id}
-    (name,) = connection.execute("select name from runs where id = :run", run).fetchone()
-    if any(ledger.is_held(owner, until, now_s) for owner, until in connection.execute(_LEASES, run)):
+    row = connection.execute("select name from runs where id = :run", run).fetchone()
+    if row is None:
+        msg = f"run {run_id} is gone: another kernel forgot it meanwhile"
+        raise NotFoundError(msg)
+    name, leases = row[0], connection.execute(_LEASES, run).fetchall()
+    if signs.is_executed(connection, run_id, now_s=now_s) or any(
+        signs.is_held(owner, until_s, now_s) for owner, until_s in leases
+    ):
         msg = f"run {run_id} {name!r} is being answered right now; stop it first, then forget it"
         raise StoreError(msg)
     for table in _FOUND:

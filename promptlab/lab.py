@@ -411,8 +411,9 @@ class Lab:
         return PromptDiff(self.store, old, new, by=by)
 
     def load(self, name: str | int) -> Run:
-        """Return a past run by its id, or by its name (the newest of that name)."""
-        return Run(self.store, results.find_run(self.store, name).id)
+        """Return a run by its id, or by its name (the newest of that name); one that goes on here as it is, live."""
+        run_id = results.find_run(self.store, name).id
+        return self._launcher.live_run(run_id) or Run(self.store, run_id)
 
     def compare(self, runs: Iterable[Run | str | int], **layout: Unpack[MatrixOptions]) -> Matrix:
         """Return the comparison matrix of several runs, their cases aligned by value; see `Run.compare`."""

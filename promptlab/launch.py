@@ -10,6 +10,7 @@ import math
 import os
 import platform
 import subprocess
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -78,6 +79,13 @@ class Launcher:
     clock: Clock
     live: dict[int, tuple[Run, LiveRun]] = field(default_factory=dict)
     last_run: Run | None = None
+    _gate: threading.Lock = field(default_factory=threading.Lock)  # a panel's retry, or the end: one after the other
+    _closings: int = 0
+
+    def live_run(self, run_id: int) -> Run | None:
+        """Return a run that goes on here."""
+        run, live = self.live.get(run_id, (None, None))
+        return run if live is not None and not live.is_ended else None
 
     def start(self, plan: Plan, options: Options) -> Run:
         """Return the run of a plan: one that is live or finished, else a new or resumed one that has just begun."""
@@ -109,11 +117,21 @@ class Launcher:
             live.abort()
 
     def settle(self) -> None:
-        """Stop every live run, and wait until what is in flight is logged."""
+        """Stop every live run, and wait until what is in flight is logged; no panel starts one of before again."""
+        with self._gate:
+            self._closings += 1
         while self.live:
             run, live = self.live.popitem()[1]
             live.settle()
             run.leave()
+
+    def _start_again(self, plan: Plan, options: Options, closings: int) -> Run:
+        """Start a plan for a panel, which may be clicked at any time, also after the user closed the lab."""
+        with self._gate:
+            if closings != self._closings:
+                msg = "the lab was closed, and its panels send nothing; run the plan again: lab.run(plan)"
+                raise PlanError(msg)
+            return self.start(plan, options)
 
     # Checks
 
@@ -210,7 +228,7 @@ class Launcher:
         runner.progress.answered_before = sum(state == "done" for state in samples.values())
         runner.progress.failed = len(samples) - runner.progress.answered_before - len(todo)
         jobs = _jobs(plan, states, todo, share_prompt=options.share_prompt)
-        again = partial(self.start, plan, replace(options, retry_failed=True))
+        again = partial(self._start_again, plan, replace(options, retry_failed=True), self._closings)
         self.live[run.id] = run, began(run, runner, runner.execute(run.id, jobs), again=again)
         return run
 

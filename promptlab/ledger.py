@@ -9,6 +9,7 @@
 
 A lease on a sample keeps two kernels from paying for it twice. Its holder renews it; a lease that ran out, or whose
 process on this machine is gone, is taken over, and the attempt it left open becomes `unknown`: it may have been billed.
+A run that goes on gives a sign of life besides: see signs.py.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from promptlab import signs
 from promptlab._json import compact, exact_digest
 from promptlab.attempts import Outcome, Output
 from promptlab.backends._base import BackendInfo
 from promptlab.cases import Case
-from promptlab.errors import StoreError
+from promptlab.errors import NotFoundError, StoreError
 from promptlab.limits import DUST_USD
 from promptlab.plans import Plan
 from promptlab.requests import Request
@@ -198,6 +200,7 @@ def _request_row(keyed: tuple[str, Request]) -> tuple[str, str, str, str, str]:
 
 # An attempt
 
+_IS_THERE = "select 1 from runs where id = ? and status != 'forgotten'"
 _SAMPLE = """
 select state, owner, lease_until, request_id, requests.key
 from samples join requests on requests.id = request_id where samples.id = ?
@@ -251,7 +254,14 @@ def begin_attempt(
     differ only in what their sample's key leaves out (`user`, 1 for 1.0, `n`) share a sample, so the sample's row may
     so far name another one. `reserved_usd` is what the attempt can cost at most; None if that is not known. With a cap
     it must fit into what the run, in all kernels together, has left.
+
+    Raises
+    ------
+    NotFoundError
+        When the run was forgotten meanwhile.
     """
+    if connection.execute(_IS_THERE, (run_id,)).fetchone() is None:
+        raise NotFoundError(_gone(run_id))
     abandoned = []
     request_id, request_key, key = 0, "", request.key  # all of one request: the last sample's are those of each
     for sample_id in sample_ids:
@@ -259,7 +269,7 @@ def begin_attempt(
         if state == "done":
             return Claim("done")
         if state == "leased" and holder != owner:
-            if until > now_s and _may_live(holder):
+            if until > now_s and signs.may_live(holder):
                 return Claim("leased")
             abandoned.append((sample_id,))
     if cap_usd is not None and not _fits(connection, run_id, reserved_usd or 0.0, cap_usd):
@@ -487,14 +497,14 @@ _RELEASE = "update samples set state = 'todo', owner = null, lease_until = null 
 _START = """
 update runs set status = 'running', reason = null, started_at = coalesce(started_at, ?), finished_at = null,
   counts = null, committed_usd = null
-where id = ?
+where id = ? and status != 'forgotten'
 """
 _COMMITTED = """
 update runs set committed_usd = :uncounted_usd + (
   select coalesce(sum(coalesce(cost_usd, reserved_usd, 0)), 0) from attempts where run_id = runs.id)
 where id = :run_id
 """
-_FINISH = "update runs set status = ?, reason = ?, finished_at = ? where id = ?"
+_FINISH = "update runs set status = ?, reason = ?, finished_at = ? where id = ? and status != 'forgotten'"
 _COMPLETE = """
 update runs set status = 'done', reason = null, started_at = coalesce(started_at, :now), finished_at = :now
 where id = :id
@@ -534,18 +544,32 @@ def stop_samples(
 
 
 def renew_leases(connection: sqlite3.Connection, owner: str, *, now_s: float, only_sent: bool = False) -> None:
-    """Hold on to every sample of this owner for another while, or only to those that are in flight."""
+    """Hold on to every sample of this owner for another while, or only to those in flight, and give a sign of life."""
     connection.execute(_RENEW_SENT if only_sent else _RENEW, (now_s + LEASE_S, owner))
+    signs.renew(connection, owner, until_s=now_s + LEASE_S)
 
 
 def start_run(
-    connection: sqlite3.Connection, run_id: int, *, now_s: float, has_cap: bool = False, uncounted_usd: float = 0.0
+    connection: sqlite3.Connection,
+    run_id: int,
+    *,
+    owner: str,
+    now_s: float,
+    has_cap: bool = False,
+    uncounted_usd: float = 0.0,
 ) -> None:
-    """Note that a run is being executed, and under a cap what it has committed so far.
+    """Note that a run is being executed, by whom, and under a cap what it has committed so far.
 
     `uncounted_usd` is what attempts may have cost of which the file holds no amount.
+
+    Raises
+    ------
+    NotFoundError
+        When the run was forgotten meanwhile.
     """
-    connection.execute(_START, (timestamp(now_s), run_id))
+    if not connection.execute(_START, (timestamp(now_s), run_id)).rowcount:
+        raise NotFoundError(_gone(run_id))
+    signs.give(connection, run_id, owner, at=timestamp(now_s), until_s=now_s + LEASE_S, now_s=now_s)
     if has_cap:
         connection.execute(_COMMITTED, {"run_id": run_id, "uncounted_usd": uncounted_usd})
 
@@ -556,6 +580,7 @@ def finish_run(
     """Give back what is still leased and note how the run ended."""
     connection.execute(_ABANDON_ALL, (owner,))
     connection.execute(_RELEASE, (owner,))
+    signs.take_back(connection, run_id, owner)
     connection.execute(_FINISH, (status, reason, timestamp(now_s), run_id))
     connection.execute(_KEEP_COUNTS, (run_id,))
 
@@ -566,20 +591,6 @@ def complete_run(connection: sqlite3.Connection, run_id: int, *, now_s: float) -
     connection.execute(_KEEP_COUNTS, (run_id,))
 
 
-def _may_live(owner: str) -> bool:
-    """Whether the process that holds a lease may still be there; only on this machine can it be seen to be gone."""
-    host, pid, _ = owner.rsplit(":", 2)
-    if host != platform.node() or int(pid) == os.getpid() or os.name == "nt":  # signal 0 is no question on Windows
-        return True
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
 def _inserted(cursor: sqlite3.Cursor) -> int:
     if cursor.lastrowid is None:  # pragma: no cover - an insert that did not raise has one
         msg = "the insert gave no id"
@@ -587,12 +598,5 @@ def _inserted(cursor: sqlite3.Cursor) -> int:
     return cursor.lastrowid
 
 
-# For the care of the file
-
-
-def is_held(owner: str, lease_until: float, now_s: float) -> bool:
-    """Whether a lease is one that a process may still be working on."""
-    try:
-        return lease_until > now_s and _may_live(owner)
-    except (ValueError, OverflowError):  # an owner in a form that is not ours: only its lease can tell
-        return True
+def _gone(run_id: int) -> str:
+    return f"run {run_id} was forgotten while it went on, here or by another kernel; run its plan again"

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptlab import _text, ledger
+from promptlab import _text, ledger, signs
 from promptlab.errors import StoreError
 from promptlab.migrations import SCHEMA_VERSION
 from promptlab.store import Store
@@ -57,8 +57,8 @@ class _Table:
     """How the rows of one table come over.
 
     `key` are the columns that tell rows apart, all of them where none are named; `refers` maps columns to the tables
-    they point to; `reads` replaces columns where they are read, `writes` where they are written; `later` columns are
-    left NULL.
+    they point to; `reads` replaces columns where they are read, `writes` where they are written; `only` says which
+    rows are read; `later` columns are left NULL.
     """
 
     name: str
@@ -66,6 +66,7 @@ class _Table:
     refers: Mapping[str, str] = field(default_factory=dict)
     reads: Mapping[str, str] = field(default_factory=dict)
     writes: Mapping[str, str] = field(default_factory=dict)
+    only: str = "true"
     later: frozenset[str] = frozenset()
 
 
@@ -142,7 +143,7 @@ _AFTER_ENDS = (
         refers={"pairing_id": "pairings"},
         later=frozenset({"undone_by"}),
     ),
-    _Table("views"),
+    _Table("views", only=f"name not glob '{signs.PREFIX}*'"),
 )
 #: Tables that others refer to: of their rows it is kept under which id they are here.
 _MAPPED = ("runs", "templates", "cases", "requests", "samples", "attempts", "outputs", "pairings", "votes")
@@ -224,7 +225,7 @@ def _check(store: Store, source: Store) -> None:
 
 def _merge(connection: sqlite3.Connection, *, theirs: sqlite3.Connection, source: Path, now_s: float) -> Merged:
     held = _held(theirs, now_s)
-    if held:
+    if held or signs.is_executed(theirs, now_s=now_s):
         requests = _text.count(len(held), "request")
         msg = f"{source} is being answered right now ({requests}); merge it when its run has ended"
         raise StoreError(msg)
@@ -247,7 +248,7 @@ def _merge(connection: sqlite3.Connection, *, theirs: sqlite3.Connection, source
 def _held(connection: sqlite3.Connection, now_s: float) -> list[int]:
     """Return the samples that some process may be working on."""
     leased = connection.execute("select id, owner, lease_until from samples where state = 'leased'")
-    return [sample_id for sample_id, owner, until in leased if ledger.is_held(owner, until, now_s)]
+    return [sample_id for sample_id, owner, until in leased if signs.is_held(owner, until, now_s)]
 
 
 def _copied(connection: sqlite3.Connection, theirs: sqlite3.Connection, table: _Table) -> int:
@@ -279,7 +280,7 @@ def _written(table: _Table, column: str) -> str:
 def _read(theirs: sqlite3.Connection, table: _Table, columns: list[str]) -> Iterator[dict[str, Any]]:
     values = ", ".join(f"{table.reads.get(column, column)} as {column}" for column in columns)
     order = "attempt_id" if table.name == "attempt_samples" else f"{table.name}.id"
-    yield from _rows(theirs, f"select {values} from {table.name} order by {order}")  # noqa: S608
+    yield from _rows(theirs, f"select {values} from {table.name} where {table.only} order by {order}")  # noqa: S608
 
 
 def _rows(connection: sqlite3.Connection, sql: str, parameters: tuple[Any, ...] = ()) -> Iterator[dict[str, Any]]:

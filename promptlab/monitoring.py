@@ -12,7 +12,7 @@ import json
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import Any, Protocol
 
@@ -92,9 +92,13 @@ select attempts.id, attempts.state, attempts.http_status, attempts.error_type, a
 from attempts join attempt_samples on attempt_samples.attempt_id = attempts.id
 """
 _NEW = f"{_COLUMNS} where attempts.run_id = ? and attempts.id > ? order by attempts.id"
-_OPEN = f"{_COLUMNS} where attempts.id in (select value from json_each(?)) order by attempts.id"  # noqa: S608 - our own
+# An attempt that never left is deleted, and its id given out again, maybe to another run.
+_OPEN = f"""
+{_COLUMNS} where attempts.run_id = ? and attempts.id in (select value from json_each(?)) order by attempts.id
+"""  # noqa: S608 - a query of our own
 _NOW_ENDED = f"""
-{_COLUMNS} where attempts.state != 'sent' and attempts.id in (select value from json_each(?)) order by attempts.id
+{_COLUMNS} where attempts.run_id = ? and attempts.state != 'sent'
+  and attempts.id in (select value from json_each(?)) order by attempts.id
 """  # noqa: S608 - a query of our own
 _SAMPLES = "select id, state from samples where id in (select value from json_each(?))"
 _TRIALS = """
@@ -148,7 +152,7 @@ class Watch:
         self._open: dict[int, list[int]] = {}  # attempts without an end -> the samples they are for
         self._positions: dict[int, list[int]] = {}  # of each sample's trials
         self._reused = bytearray(self.layout.size)
-        self._newest_id = 0
+        self._newest_ended_id = 0
         self._spent, self._latencies = Spent(), Latencies()
         self._errors: dict[str, Errors] = {}
         self._met: dict[int, dict[str, str]] = {}  # samples that met errors -> type -> what became of it
@@ -175,9 +179,9 @@ class Watch:
         if self._live is None or is_ended:
             self._row = results.run_row(self._store, self._run_id)
         is_over = is_ended if self._live else self.is_over  # before reading, so that what is read is the last state
-        self._take(_NEW, self._run_id, self._newest_id)
+        self._take(_NEW, self._run_id, max(self._newest_ended_id, *self._open, 0))
         if self._open:
-            self._take(_NOW_ENDED, compact(list(self._open)))
+            self._take(_NOW_ENDED, self._run_id, compact(list(self._open)))
         if now_s - self._checked_s >= _CHECK_EVERY_S or is_over:
             self._checked_s = now_s
             self._check_open()
@@ -267,9 +271,8 @@ class Watch:
 
     def _take(self, sql: str, *parameters: Any) -> None:
         """Take in attempts that are new or have ended; there is a row for each sample that an attempt is for."""
-        last_id, unsure = 0, []
+        last_id, unsure, left = 0, [], set[int]()
         for attempt in map(Attempt._make, chain.from_iterable(self._store.batches(sql, parameters))):
-            self._newest_id = max(self._newest_id, attempt.id)
             if attempt.state == "sent":
                 self._open.setdefault(attempt.id, []).append(attempt.sample_id)
                 for position in self._positions.get(attempt.sample_id, ()):
@@ -277,7 +280,8 @@ class Watch:
                 continue
             is_next_choice, last_id = attempt.id == last_id, attempt.id
             if not is_next_choice:
-                self._open.pop(attempt.id, None)
+                self._newest_ended_id = max(self._newest_ended_id, attempt.id)
+                left.update(self._open.pop(attempt.id, ()))  # of another, where the id was given out again
                 self._end(attempt)
             if attempt.state == "ok" and not is_next_choice:
                 self._settle(attempt.sample_id, "done")
@@ -288,6 +292,16 @@ class Watch:
         if unsure:
             for sample_id, state in self._store.read(_SAMPLES, (compact(unsure),)):
                 self._settle(sample_id, state)
+        self._leave(left)
+
+    def _leave(self, samples: Iterable[int]) -> None:
+        """Note that attempts for samples are not open any more; one that no other is open for is to be asked."""
+        if not (left := set(samples)):
+            return
+        for sample_id in left.difference(chain.from_iterable(self._open.values())):
+            for position in self._positions.get(sample_id, ()):
+                if self._codes[position] == ord("r"):
+                    self._set(position, "q")
 
     def _end(self, attempt: Attempt) -> None:
         """Count an attempt that has ended."""
@@ -341,12 +355,8 @@ class Watch:
         if not self._open:
             return
         before, self._open = self._open, {}
-        self._take(_OPEN, compact(list(before)))
-        running = set(chain.from_iterable(self._open.values()))
-        for sample_id in set(chain.from_iterable(before.values())) - running:
-            for position in self._positions.get(sample_id, ()):
-                if self._codes[position] == ord("r"):
-                    self._set(position, "q")
+        self._take(_OPEN, self._run_id, compact(list(before)))
+        self._leave(chain.from_iterable(before.values()))
 
     def _must_read_all(self, *, is_over: bool) -> bool:
         """Whether something may have changed that leaves no attempt of this run."""
@@ -379,8 +389,8 @@ class Watch:
         for sample_id, state in states.items():
             if state != "leased" or sample_id not in running:
                 self._settle(sample_id, state)
-        if self._counts["s"]:
-            self._not_asked = [dict(row) for row in self._store.read(_NOT_ASKED, (self._run_id,))]
+        stopped = self._store.read(_NOT_ASKED, (self._run_id,)) if self._counts["s"] else []
+        self._not_asked = [dict(row) for row in stopped]
         self._read_all_s = self._now_s()
         self._read_all_took_s = self._read_all_s - began_s
 

@@ -95,8 +95,18 @@ _RUN = f"select {', '.join(RunRow.__slots__)} from runs"  # noqa: S608 - our own
 
 
 def run_row(store: Store, run_id: int) -> RunRow:
-    """Return the row of a run by its id."""
-    return _run_row(store.read(f"{_RUN} where id = ?", (run_id,))[0])
+    """Return the row of a run by its id.
+
+    Raises
+    ------
+    NotFoundError
+        When the run was forgotten meanwhile.
+    """
+    rows = store.read(f"{_RUN} where id = ?", (run_id,))
+    if not rows:
+        msg = f"run {run_id} is gone from {store.path}: it was forgotten; lab.runs() lists the runs that are there"
+        raise NotFoundError(msg)
+    return _run_row(rows[0])
 
 
 _NEWEST_NAMES = "select name from runs where status != 'forgotten' group by name order by max(id) desc limit 5"

@@ -333,7 +333,7 @@ class Run:
         """
         from promptlab.panels.monitor import Monitor  # noqa: PLC0415 - loads pydantic, so only where it is used
 
-        if self._monitor is None:
+        if self._monitor is None or self._monitor.is_closed:
             self._monitor = Monitor(self._store, self.id, self._live, retry=self._again and self._retried)
         return self._monitor
 

@@ -101,6 +101,7 @@ class Runner:
         self._answered_s = -math.inf  # when the last answer came
         self._outage = Outage()
         self._is_throttled = False  # nobody was answered since the last throttle
+        self._has_ended = False  # whether the workers are gone
         self._is_cut = False  # some job was not taken to an end
         self._gave_up: str | None = None  # why the first sample was not asked
         self._passes = 0  # jobs past the gate, and not settled
@@ -132,7 +133,7 @@ class Runner:
 
     def pause(self) -> None:
         """Send nothing new until `resume`; what is in flight is awaited and stored. Call it on the loop."""
-        if self._paused_s is None and not self.is_stopping:
+        if self._paused_s is None and not self.is_stopping and not self._has_ended:
             self._paused_s, self.progress.is_paused = self.clock.monotonic_s(), True
 
     def resume(self) -> None:
@@ -156,7 +157,8 @@ class Runner:
 
     async def execute(self, run_id: int, jobs: Iterable[Job]) -> None:
         """Answer the jobs of a run, and keep its own row true to how that begins and ends."""
-        start = partial(ledger.start_run, run_id=run_id, now_s=self.clock.wall_s(), has_cap=self.budget is not None)
+        start = partial(ledger.start_run, run_id=run_id, owner=self.owner, now_s=self.clock.wall_s())
+        start = partial(start, has_cap=self.budget is not None)
         await self._noted(partial(start, uncounted_usd=self.budget.uncounted_usd if self.budget else 0.0))
         status, reason = "failed", "the run was cut off"
         try:
@@ -184,6 +186,7 @@ class Runner:
                 await asyncio.wait(self._workers)
         finally:
             heartbeat.cancel()
+            self._has_ended = True
             self.resume()
         if self._unwritten:
             await self._keep_elsewhere()

@@ -84,6 +84,8 @@ class Store:
         self._lock = threading.Lock()
         self._readers: dict[threading.Thread, sqlite3.Connection] = {}
         self._shadow: tempfile.TemporaryDirectory[str] | None = None
+        self.closings = 0  # how often it was closed: who follows a run notes it, and ends when it is another
+        self._followed = threading.local()  # in threads that read until it is closed: `closings` of their beginning
         self.unwritten: list[dict[str, Any]] = []  # answers that no disk took; see unwritten.py
         self._writer = Writer(self._connect_writer, path=self.file, when_idle=_index_some)
         _make(self.file, create=create)
@@ -116,6 +118,15 @@ class Store:
             cursor.execute(sql, parameters)
             while rows := cursor.fetchmany(READ_ROWS):
                 yield rows
+
+    @contextmanager
+    def read_until_closed(self, closings: int) -> Iterator[None]:
+        """Refuse every `read` and `batches` of this thread once the store was closed; theirs must not open it again."""
+        self._followed.closings = closings
+        try:
+            yield
+        finally:
+            del self._followed.closings
 
     def write(self, operation: Operation[T]) -> Future[T]:
         """Queue an operation for the writer; its future is answered after the commit."""
@@ -210,6 +221,7 @@ class Store:
         """Write what waits and close every connection; the store can be used again afterwards."""
         self._writer.close()
         with self._lock:
+            self.closings += 1
             self._place = None
             readers, self._readers = self._readers, {}
             shadow, self._shadow = self._shadow, None
@@ -294,6 +306,7 @@ class Store:
     def _reader(self) -> sqlite3.Connection:
         """Return this thread's connection; those of threads that have ended are closed."""
         self._refuse_fork()
+        self._refuse_followers()
         self._refuse_another_file()
         thread = threading.current_thread()
         connection = self._readers.get(thread)
@@ -305,6 +318,7 @@ class Store:
                 self._readers[thread] = connection
             for other_connection in ended:
                 other_connection.close()
+            self._refuse_followers()  # it may have been closed just now
         return connection
 
     def _readable_path(self) -> Path:
@@ -363,6 +377,17 @@ class Store:
             what = "is gone" if place is None else "is another file"
             msg = f"{self.file} {what} since this lab opened it; put the right one there, and open the lab anew"
             raise StoreError(msg)
+
+    def _refuse_followers(self) -> None:
+        """Refuse what a thread reads by itself after the store was closed, and close what it has opened since."""
+        if getattr(self._followed, "closings", self.closings) == self.closings:
+            return
+        with self._lock:
+            connection = self._readers.pop(threading.current_thread(), None)
+        if connection is not None:
+            connection.close()
+        msg = f"{self.path} was closed; what followed it ends"
+        raise StoreError(msg)
 
     def _refuse_fork(self) -> None:
         if self._pid != os.getpid():

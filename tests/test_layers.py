@@ -20,7 +20,7 @@ PACKAGE = Path(promptlab.__file__).parent
 
 LINES = (
     ("errors", "_json", "_loop", "_mounts"),
-    ("_markdown", "_text"),
+    ("_markdown", "_text", "signs"),
     ("templates", "grids", "cases", "requests"),
     ("attempts", "plans"),
     ("prices", "tokens", "limits", "retries", "stats", "diffs", "sharing", "pairings", "tallies", "textdiff"),

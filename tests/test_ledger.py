@@ -403,11 +403,11 @@ def test_an_answer_is_reused_by_every_other_run_that_waits_for_it(file):
 def test_a_run_begins_and_ends(file):
     """Its row says when it began first, when it ended last, and how."""
     registered(file, planned(1))
-    ledger.start_run(file, 1, now_s=NOW_S)
+    ledger.start_run(file, 1, owner="me:1:a", now_s=NOW_S)
     ledger.finish_run(file, 1, status="stopped", reason="why", owner="me:1:a", now_s=NOW_S + 1)
     status = "select status, reason, started_at, finished_at from runs"
     assert rows(file, status) == [("stopped", "why", "2027-01-15T08:00:00.000Z", "2027-01-15T08:00:01.000Z")]
-    ledger.start_run(file, 1, now_s=NOW_S + 2)
+    ledger.start_run(file, 1, owner="me:1:a", now_s=NOW_S + 2)
     assert rows(file, status) == [("running", None, "2027-01-15T08:00:00.000Z", None)]
 
 
@@ -425,7 +425,7 @@ def test_a_run_gives_back_what_it_holds(file):
 def test_a_run_with_nothing_to_ask_is_complete(file):
     """It is done, without the reason for which it once stopped, and with its first beginning."""
     registered(file, planned(1))
-    ledger.start_run(file, 1, now_s=NOW_S)
+    ledger.start_run(file, 1, owner="me:1:a", now_s=NOW_S)
     ledger.finish_run(file, 1, status="stopped", reason="why", owner="me:1:a", now_s=NOW_S)
     ledger.complete_run(file, 1, now_s=NOW_S + 5)
     status = "select status, reason, started_at, finished_at from runs"

@@ -9,7 +9,7 @@ import pytest
 
 from promptlab import Lab, PromptTemplate, RetryPolicy
 from promptlab.jobs import Progress
-from promptlab.panels._panel import PACE_S
+from promptlab.panels._panel import PACE_S, Follower
 from promptlab.panels.monitor import Monitor
 from promptlab.testing import ScriptedBackend, error_reply, sample_lab
 from studies import ASK, cases, plan_of
@@ -129,7 +129,7 @@ def test_five_hundred_answers_a_second_are_ten_messages_a_second(lab):
             lab.store.write(lambda c: c.execute("update runs set status = 'done'")).result()
             live.is_ended = True
 
-    monitor._follow(lambda: live.is_ended, wait)
+    Follower(monitor, wait=wait).run()
     assert waits == [PACE_S] * 20 + [10 * PACE_S]
     assert [message["number"] for message in monitor.sent] == list(range(1, 22))
     assert {len(message["changes"]) for message in monitor.sent[:19]} == {50}
@@ -154,9 +154,27 @@ def test_a_run_elsewhere_without_any_sign_of_life_is_left_after_ten_minutes(lab)
     time = Time()
     registered(lab.store, plan_of(lab, 2))
     monitor = Heard(lab.store, 1, now_s=time)
-    monitor._follow(monitor._may_rest, lambda _: setattr(time, "now_s", time.now_s + 60))
+    Follower(monitor, wait=lambda _: setattr(time, "now_s", time.now_s + 60)).run()
     assert 600 <= time.now_s - 100 <= 800
     assert monitor.sent[-1]["status"]["status"] == "planned"
+
+
+def test_a_run_that_another_kernel_forgot_is_said_to_be_gone_once(sample):
+    """Then the monitor is at its end, and what it showed stays."""
+    sample.store.write(lambda c: c.execute("update runs set status = 'running'")).result()
+    monitor = Heard(sample.store, 1, now_s=(time := Time()))
+    with Lab(sample.path, offline=True) as other:
+        other.forget(1, dry_run=False)
+    waits = []
+
+    def wait(wait_s):
+        waits.append(wait_s)
+        time.now_s += 1
+
+    Follower(monitor, wait=wait).run()
+    reason = f"run 1 is gone from {sample.path}: it was forgotten; lab.runs() lists the runs that are there"
+    assert (waits, monitor.sent) == ([PACE_S, 10 * PACE_S], [{"error": reason}])
+    assert repr(monitor) == "<Monitor of run 1 'capitals'>"
 
 
 # What can be asked

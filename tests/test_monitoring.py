@@ -411,7 +411,7 @@ def test_a_run_of_another_kernel_is_followed_through_the_file(tmp_path, lab, by_
     """Another connection sees its answers, whoever gave them, and its end."""
     time = Time()
     run = by_hand(plan_of(lab, 3))
-    lab.store.write(partial(ledger.start_run, run_id=1, now_s=NOW_S)).result()
+    lab.store.write(partial(ledger.start_run, run_id=1, owner="a:1:b", now_s=NOW_S)).result()
     with closing(Store(tmp_path / "lab.db")) as other:
         watch = Watch(other, 1, now_s=time)
         run.answer(0)
@@ -549,3 +549,47 @@ def test_a_real_run_ends_as_its_frame_says(tmp_path):
         assert told["counts"]["ok"] == (frame["status"] == "ok").sum()
         assert (told["attempts"], told["reused"], told["status"]) == (run.usage.attempts, 3, "done")
         assert (told["prompt_tokens"], told["cost_usd"]) == (run.usage.prompt_tokens, run.cost_usd)
+
+
+def test_an_id_that_another_run_got_is_not_counted(lab, by_hand):
+    """A request that never left gives its id back; another run's attempt under it is none of this one's."""
+    time = Time()
+    run = by_hand(plan_of(lab, 2))
+    claim = run.begin(0)
+    watch = Watch(lab.store, 1, now_s=time)
+    run.withdraw(claim)
+    lab.run(plan_of(lab, 1, word="other"), name="other", progress=False)
+    assert lab.store.read("select id, run_id from attempts")[0][:] == (claim.attempt_id, 2)
+    time.now_s += 2
+    watch.look()
+    assert (watch.status()["attempts"], watch.status()["latest"], letters(watch)) == (0, None, "qq")
+
+
+def test_an_id_that_comes_back_to_its_run_is_counted(lab, by_hand):
+    """Seen open and seen gone: the next attempt of this run has the same id, and is a new one."""
+    time = Time()
+    run = by_hand(plan_of(lab, 2))
+    claim = run.begin(0)
+    watch = Watch(lab.store, 1, now_s=time)
+    run.withdraw(claim)
+    time.now_s += 2
+    watch.look()
+    again = run.begin(1)
+    assert again.attempt_id == claim.attempt_id
+    run.end(1, again, text_reply("yes", {"model": "m", "messages": []}))
+    watch.look()
+    assert (watch.status()["attempts"], letters(watch)) == (1, "qo")
+
+
+def test_what_was_not_asked_and_is_answered_now_is_told_no_more(lab, by_hand):
+    """Another kernel asked for what a cap had stopped."""
+    time = Time()
+    by_hand(plan_of(lab, 2))
+    stop = "update samples set state = 'stopped', reason = 'the cap' where id = 2"
+    lab.store.write(lambda c: c.execute(stop)).result()
+    watch = Watch(lab.store, 1, now_s=time)
+    assert watch.status()["not_asked"] == [{"reason": "the cap", "trials": 1}]
+    lab.store.write(lambda c: c.execute("update samples set state = 'done', reason = null where id = 2")).result()
+    time.now_s += 100
+    watch.look()
+    assert (watch.status()["not_asked"], watch.status()["counts"]["stopped"]) == ([], 0)

@@ -1,9 +1,11 @@
 """What all panels share: a closed set of operations, errors that are shown, a pace, and a snapshot for every reader."""
 
+import gc
 import json
 import math
 import re
 import threading
+import weakref
 from collections import Counter as Counts
 from typing import Annotated, Literal
 
@@ -13,7 +15,7 @@ from pydantic import Field
 
 from promptlab.errors import NotFoundError
 from promptlab.panels import _widget
-from promptlab.panels._panel import PACE_S, Panel, operation, plain
+from promptlab.panels._panel import PACE_S, QUIET_S, Follower, Panel, mounts_html, operation, plain
 
 VIEWS = ("history", "judge", "matrix", "monitor", "versions")
 
@@ -126,7 +128,8 @@ def test_operations_take_turns(counter):
 def test_following_keeps_the_pace_and_ends_with_all_of_it_twice(counter):
     """Updates come ten a second at most; at the end the whole state is sent, and once more in case it is lost."""
     waits, ends = [], iter([False, False, True, True])
-    counter._follow(lambda: next(ends), waits.append)
+    counter.may_rest = lambda: next(ends)
+    Follower(counter, wait=waits.append).run()
     assert waits == [PACE_S, PACE_S, PACE_S, 10 * PACE_S]
     assert counter.told == [{"value": 1, "whole": False}, {"value": 3, "whole": True}, {"value": 4, "whole": True}]
 
@@ -134,16 +137,79 @@ def test_following_keeps_the_pace_and_ends_with_all_of_it_twice(counter):
 def test_what_begins_again_is_followed_on(counter):
     """Between the end and its second telling something may have been started again: it is told to its end as well."""
     waits, ends = [], iter([True, False, False, True, True])
-    counter._follow(lambda: next(ends), waits.append)
+    counter.may_rest = lambda: next(ends)
+    Follower(counter, wait=waits.append).run()
     assert waits == [PACE_S, 10 * PACE_S, PACE_S, PACE_S, 10 * PACE_S]
     assert [told["whole"] for told in counter.told] == [True, False, True, True]
 
 
 def test_an_update_that_fails_is_told(counter):
-    """The thread that follows has nobody else to tell, and goes on."""
-    counter.update = lambda **_: 1 / 0
-    counter._follow(lambda: True, lambda _: None)
-    assert counter.told == 2 * [{"error": "ZeroDivisionError in update: division by zero"}]
+    """The thread that follows has nobody else to tell, goes on, and says it once."""
+    counter.update, ends = lambda **_: 1 / 0, iter([False, False, True, True])
+    counter.may_rest = lambda: next(ends)
+    Follower(counter, wait=lambda _: None).run()
+    assert counter.told == [{"error": "ZeroDivisionError in update: division by zero"}]
+    assert next(ends, "all asked") == "all asked"
+
+
+def test_following_ends_when_what_is_followed_is_gone(counter):
+    """It is said once, and nothing is looked at any more."""
+    counter.update = lambda **_: counter.fail("ours")
+    counter.may_rest = lambda: False
+    waits = []
+    Follower(counter, wait=waits.append).run()
+    assert (waits, counter.told) == ([PACE_S, 10 * PACE_S], [{"error": "no output 7 in x.db"}])
+
+
+def test_following_ends_with_an_error_in_its_own_question_and_begins_anew(counter):
+    """Whether there is an end cannot be told: that is said, and the panel can be followed again."""
+    counter.may_rest = lambda: 1 / 0
+    counter.follow()
+    first = counter._follower
+    first.join(20)
+    assert (first.is_alive(), counter._follower) == (False, None)
+    assert counter.told == [{"error": "ZeroDivisionError in update: division by zero"}]
+    counter.may_rest = lambda: True
+    counter.follow()
+    counter._follower.join(20)
+    assert [told.get("whole") for told in counter.told[1:]] == [True]
+
+
+def test_following_ends_after_ten_minutes_without_a_change(counter):
+    """Whoever worked on it is probably gone; an error is no change."""
+    time_s = [0.0]
+    counter.now_s = lambda: time_s[0]
+    counter.may_rest = lambda: False
+    answers = iter([{"value": 1}])
+    counter.update = lambda **_: next(answers, None)
+    Follower(counter, wait=lambda _: time_s.__setitem__(0, time_s[0] + 60)).run()
+    assert QUIET_S + 60 <= time_s[0] <= QUIET_S + 180
+
+
+def test_a_panel_that_nobody_holds_is_not_followed(counter):
+    """The thread that follows does not keep it alive, and ends with it."""
+    panel = Counter()
+    panel.may_rest = lambda: False
+    panel.follow()
+    thread, gone = panel._follower, weakref.ref(panel)
+    del panel
+    gc.collect()
+    thread.join(20)
+    assert (thread.is_alive(), gone()) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("environment", "mounts"),
+    [
+        pytest.param({}, True, id="JupyterLab"),
+        pytest.param({"VSCODE_PID": "7"}, False, id="VS Code"),
+        pytest.param({"VSCODE_CWD": "/"}, False, id="VS Code, remote"),
+        pytest.param({"COLAB_RELEASE_TAG": "release-colab-20261101"}, False, id="Colab"),
+    ],
+)
+def test_frontends_that_cannot_mount_are_known_by_their_environment(environment, mounts):
+    """As tqdm does it: by what they set in the kernel's environment."""
+    assert mounts_html(environment) is mounts
 
 
 def test_outside_a_kernel_a_panel_is_its_snapshot(counter):

@@ -8,7 +8,8 @@ from contextlib import closing
 import pytest
 
 from processes import run_python, wait_until
-from promptlab import Lab, ParameterGrid, PromptTemplate, RetryPolicy, RunError
+from promptlab import Lab, ParameterGrid, PromptTemplate, RetryPolicy, RunError, _loop
+from promptlab.errors import NotFoundError, StoreError
 from promptlab.store import Store
 from promptlab.testing import ScriptedBackend, SendError, error_reply
 from studies import ASK, cases, plan_of
@@ -357,6 +358,114 @@ def test_a_run_can_be_paused(lab_of, gate):
     run.resume()
     run.wait(progress=False)
     assert (run.status, run.outputs) == ("done", ["q0", "q1", "q2"])
+
+
+def test_a_paused_run_is_not_forgotten_from_another_kernel(lab_of, gate):
+    """It holds no lease, and gives a sign of life; with its end that is gone."""
+    begun, goes_on = gate
+    lab = lab_of(held(begun, goes_on))
+    run = lab.start(plan_of(lab, 3), concurrency=1)
+    assert begun.acquire(timeout=10)
+    run.pause()
+    goes_on.set()
+    wait_until(lambda: run.progress.done == 1, "the answer")
+    assert lab.store.read("select count(*) from samples where state = 'leased'")[0][0] == 0
+    with Lab(lab.path, offline=True) as other, pytest.raises(StoreError, match="is being answered right now"):
+        other.forget(run.id, dry_run=False)
+    run.resume()
+    run.wait(progress=False)
+    assert (run.outputs, lab.store.read("select name from views")) == (["q0", "q1", "q2"], [])
+    with Lab(lab.path, offline=True) as other:
+        assert other.forget(run.id, dry_run=False).counts["samples"] == 3
+
+
+def test_a_paused_run_is_not_merged_elsewhere(lab_of, gate, tmp_path):
+    """What goes on is merged when it has ended, also where nothing of it is in flight."""
+    begun, goes_on = gate
+    lab = lab_of(held(begun, goes_on))
+    run = lab.start(plan_of(lab, 2), concurrency=1)
+    assert begun.acquire(timeout=10)
+    run.pause()
+    goes_on.set()
+    wait_until(lambda: run.progress.done == 1, "the answer")
+    with Lab(tmp_path / "other.db", backend=ScriptedBackend()) as other:
+        with pytest.raises(StoreError, match=r"is being answered right now \(0 requests\)"):
+            other.merge(lab.path)
+        run.resume()
+        run.wait(progress=False)
+        other.merge(lab.path)
+        assert other.load("ask").outputs == ["q0", "q1"]
+
+
+def test_a_run_that_was_forgotten_under_its_workers_ends_with_one_clear_error(lab_of, gate):
+    """Its kernel may have slept beyond its sign of life."""
+    begun, goes_on = gate
+    lab = lab_of(held(begun, goes_on))
+    run = lab.start(plan_of(lab, 3), concurrency=1)
+    assert begun.acquire(timeout=10)
+    run.pause()
+    goes_on.set()
+    wait_until(lambda: run.progress.done == 1, "the answer")
+    lab.store.write(lambda c: c.execute("update views set spec = '{\"until\": 1}'")).result()
+    with Lab(lab.path, offline=True) as other:
+        other.forget(run.id, dry_run=False)
+    run.resume()
+    with pytest.raises(NotFoundError, match=r"^run 1 was forgotten while it went on"):
+        run.wait(progress=False)
+    with pytest.raises(NotFoundError, match=r"^run 1 is gone from .*: it was forgotten; "):
+        run.status  # noqa: B018 - reads the file
+
+
+def test_a_live_run_that_is_loaded_is_the_live_one(lab_of, gate):
+    """By its id or its name, until it has ended; a loaded one can be paused."""
+    begun, goes_on = gate
+    lab = lab_of(held(begun, goes_on))
+    run = lab.start(plan_of(lab, 2), concurrency=1)
+    assert begun.acquire(timeout=10)
+    assert (lab.load(run.id) is run, lab.load("ask") is run) == (True, True)
+    lab.load(run.id).pause()
+    wait_until(lambda: run.status == "paused", "the pause")
+    run.resume()
+    goes_on.set()
+    run.wait(progress=False)
+    assert lab.load(run.id) is not run
+
+
+def test_a_pause_after_the_end_is_none(lab_of):
+    """There is nothing to pause any more."""
+    lab = lab_of()
+    run = lab.run(plan_of(lab, 2), progress=False)
+    run.pause()
+    _loop.run(asyncio.sleep(0))  # the loop has heard of it
+    assert (run.status, run.progress.is_paused) == ("done", False)
+
+
+def test_a_panel_sends_nothing_after_its_lab_was_closed(lab_of):
+    """A click on retry is refused; the user's own call opens the lab again."""
+    lab = lab_of(lambda _: error_reply(400))
+    run = lab.run(plan_of(lab, 2), progress=False)
+    monitor = run.monitor()
+    lab.close()
+    reason = "the lab was closed, and its panels send nothing; run the plan again: lab.run(plan)"
+    assert (monitor.handle({"op": "retry"}), len(lab.backend.requests)) == ({"re": None, "error": reason}, 2)
+    lab.run(plan_of(lab, 2), progress=False, retry_failed=True)
+    assert len(lab.backend.requests) == 4
+
+
+@pytest.mark.parametrize("kind", ["compare", "monitor"])
+def test_who_follows_a_run_ends_with_the_lab(lab_of, kind):
+    """Also a run that a dead kernel left as running; the file is not opened again, and the panel not followed."""
+    lab = lab_of()
+    run = finished(lab, plan_of(lab, 2))
+    lab.store.write(lambda c: c.execute("update runs set status = 'running'")).result()
+    panel = getattr(lab.load(run.id), kind)()
+    panel.hello()
+    follower = panel._follower
+    lab.close()
+    follower.join(20)
+    assert (follower.is_alive(), lab.store._readers) == (False, {})
+    panel.hello()
+    assert panel._follower is None
 
 
 def test_a_past_run_cannot_be_paused(lab_of):

@@ -13,25 +13,31 @@ under the panel's lock. What it raises is shown in the panel.
 from __future__ import annotations
 
 import math
+import os
 import secrets
 import sys
 import threading
+import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache, cached_property, wraps
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
 from promptlab import _text
 from promptlab._json import utf8
-from promptlab.errors import PromptlabError
+from promptlab.errors import NotFoundError, PromptlabError
 
 if TYPE_CHECKING:
     from promptlab.panels._widget import PanelWidget
+    from promptlab.store import Store
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 PACE_S = 0.1  # ten updates a second: Jupyter's server drops messages above 1,000 a second in all
 MOST_PX = 640  # of a snapshot's height
+QUIET_S = 600.0  # without any change: whoever worked on what is followed is probably gone; `hello` begins again
 LIVE_HINT = "run this cell for the live panel"
 
 _OPERATION = "_is_operation"
@@ -60,8 +66,15 @@ def _checked(method: Callable[P, R]) -> Callable[P, R]:
 class Panel:
     """What every panel has in common.
 
-    A panel gives `view`, `label`, `first` and `snapshot`, its own `__repr__`, operations, and `update` where it follows
-    something that goes on.
+    A panel gives `view`, `label`, `first` and `snapshot`, its own `__repr__`, operations, and where it follows
+    something that goes on `update` and `may_rest`.
+
+    Parameters
+    ----------
+    store
+        The file that a panel that follows something reads.
+    now_s
+        The time, for tests: a monotonic clock in seconds.
     """
 
     #: The module in `static/` that draws it: its exported function `view`.
@@ -69,7 +82,9 @@ class Panel:
     #: What screen readers call it.
     label: ClassVar[str]
 
-    def __init__(self) -> None:
+    def __init__(self, store: Store | None = None, *, now_s: Callable[[], float] = time.monotonic) -> None:
+        self.now_s = now_s
+        self._source, self._closings = store, 0 if store is None else store.closings
         self._lock = threading.RLock()
         self._key = secrets.token_hex(8)  # by which the browser finds the place of the live panel
         self._follower: threading.Thread | None = None
@@ -85,6 +100,24 @@ class Panel:
     def update(self, *, whole: bool) -> dict[str, Any] | None:
         """Return what changed since the last update, or with `whole` all of it; None when there is nothing to tell."""
         raise NotImplementedError
+
+    def may_rest(self) -> bool:
+        """Whether there is nothing to follow any more."""
+        raise NotImplementedError
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the lab was closed since this panel was made: it follows nothing any more, and starts nothing."""
+        return self._source is not None and self._source.closings != self._closings
+
+    @property
+    def lock(self) -> threading.RLock:
+        """What everything that looks at the panel's state holds."""
+        return self._lock
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Have what this thread reads be refused once the lab is closed."""
+        return nullcontext() if self._source is None else self._source.read_until_closed(self._closings)
 
     @cached_property
     def widget(self) -> PanelWidget:
@@ -114,34 +147,21 @@ class Panel:
         if "widget" in self.__dict__:
             self.widget.tell({"push": plain(content)})
 
-    def follow(self, is_ended: Callable[[], bool]) -> None:
-        """Send updates until something has ended, at most ten a second, and then the whole last state."""
+    def follow(self) -> None:
+        """Send updates until there is nothing to follow, at most ten a second, and then the whole last state.
+
+        It ends as well when nothing happens for long (whoever worked on it is probably gone), when the lab is closed,
+        and with the panel.
+        """
         with self._lock:
-            if self._follower is None:
-                self._follower = threading.Thread(target=self._follow, args=(is_ended,), daemon=True)
+            if self._follower is None and not self.is_closed:
+                self._follower = threading.Thread(target=Follower(self).run, daemon=True)
                 self._follower.start()
 
-    def _follow(self, is_ended: Callable[[], bool], wait: Callable[[float], object] | None = None) -> None:
-        pause, is_last = wait or threading.Event().wait, False
-        while not is_last:
-            while not is_last:
-                pause(PACE_S)
-                is_last = is_ended()
-                self._tell_update(whole=is_last)
-            pause(10 * PACE_S)  # a burst elsewhere can swallow messages, and the last one is what stays on the screen
-            self._tell_update(whole=True)
-            with self._lock:  # whoever begins something again meanwhile is followed, or finds no follower
-                is_last = is_ended()
-                self._follower = None if is_last else self._follower
-
-    def _tell_update(self, *, whole: bool) -> None:
-        try:
-            with self._lock:
-                content = self.update(whole=whole)
-        except Exception as exc:  # noqa: BLE001 - this thread has nobody else to tell
-            content = {"error": _reason(exc, "update")}
-        if content is not None:
-            self.send(content)
+    def note_end_of(self, follower: threading.Thread) -> None:
+        """Note that a follower has ended, so that the next `follow` begins anew."""
+        with self._lock:
+            self._follower = None if self._follower is follower else self._follower
 
     def _operation(self, name: Any) -> Callable[..., Any]:
         method = getattr(self, name, None) if isinstance(name, str) else None
@@ -162,6 +182,95 @@ class Panel:
         """
         snapshot = f'<div style="max-height:{MOST_PX}px;overflow:auto">{self.snapshot()}</div>'
         return f'<div class="promptlab-panel promptlab-{self._key}">{snapshot}</div>'
+
+
+class Follower:
+    """What a thread does that follows a panel; it holds the panel only while it looks."""
+
+    def __init__(self, panel: Panel, *, wait: Callable[[float], object] | None = None) -> None:
+        self._panel, self._now_s, self._wait = weakref.ref(panel), panel.now_s, wait or threading.Event().wait
+        self._moved_s = self._now_s()
+        self._error: str | None = None  # what was told last, so that it is told once
+        self._is_broken = False  # there is nothing to follow any more, and no last state
+
+    def run(self) -> None:
+        """Send updates until there is nothing to follow, and the whole last state twice."""
+        try:
+            is_last = False
+            while not is_last:
+                while not is_last:
+                    self._wait(PACE_S)
+                    is_last = self._look()
+                self._wait(10 * PACE_S)  # a burst elsewhere can swallow messages, and the last stays on the screen
+                is_last = self._look_last()
+        finally:
+            if (panel := self._panel()) is not None:
+                panel.note_end_of(threading.current_thread())
+
+    def _look(self) -> bool:
+        """Tell what there is to tell; return whether there will be nothing more."""
+        panel = self._panel()
+        if panel is None:
+            return True
+        with panel.reading():
+            is_last = self._has_ended(panel)
+            self._tell(panel, whole=is_last)
+            return is_last or self._is_broken
+
+    def _look_last(self) -> bool:
+        """Tell everything once more; return whether nothing was begun again meanwhile."""
+        panel = self._panel()
+        if panel is None:
+            return True
+        with panel.reading():
+            self._tell(panel, whole=True)
+            with panel.lock:  # whoever begins something again meanwhile is followed, or finds no follower
+                if is_last := self._has_ended(panel):
+                    panel.note_end_of(threading.current_thread())
+                return is_last
+
+    def _has_ended(self, panel: Panel) -> bool:
+        if self._is_broken or panel.is_closed or self._now_s() - self._moved_s > QUIET_S:
+            return True
+        try:
+            return panel.may_rest()
+        except Exception as exc:  # noqa: BLE001 - this thread has nobody else to tell
+            self._is_broken = True
+            self._tell_error(panel, exc)
+            return True
+
+    def _tell(self, panel: Panel, *, whole: bool) -> None:
+        if self._is_broken:
+            return
+        try:
+            with panel.lock:
+                content = panel.update(whole=whole)
+        except Exception as exc:  # noqa: BLE001 - this thread has nobody else to tell
+            self._is_broken = isinstance(exc, NotFoundError)  # what was followed is gone
+            self._tell_error(panel, exc)
+            return
+        self._error = None
+        if content is not None:
+            self._moved_s = self._moved_s if whole else self._now_s()  # all of it is told at the end, change or not
+            panel.send(content)
+
+    def _tell_error(self, panel: Panel, exc: Exception) -> None:
+        reason = _reason(exc, "update")
+        if reason != self._error and not panel.is_closed:
+            self._error = reason
+            panel.send({"error": reason})
+
+
+_NO_MOUNTS = ("VSCODE_PID", "VSCODE_CWD", "COLAB_RELEASE_TAG")  # set in the kernels of these frontends
+
+
+def mounts_html(environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether the live panel can mount itself into the HTML of an output, as in JupyterLab and Notebook.
+
+    VS Code and Colab draw each output in a frame of its own, where only the widget itself is live. They are known by
+    what they set in their kernels' environment, as tqdm.autonotebook does it. It was not tried there.
+    """
+    return not any(name in environment for name in _NO_MOUNTS)
 
 
 def is_in_kernel() -> bool:

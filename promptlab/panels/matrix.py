@@ -117,7 +117,7 @@ from promptlab.comparison.axes import Axis
 from promptlab.comparison.cells import Place
 from promptlab.comparison.layout import NOWHERE
 from promptlab.comparison.trials import Ints
-from promptlab.errors import ComparisonError, RatingError, StoreError
+from promptlab.errors import ComparisonError, RatingError
 from promptlab.panels import _matrix_snapshot
 from promptlab.panels._panel import Panel, operation
 from promptlab.store import Store
@@ -185,7 +185,7 @@ class Matrix(Panel):
         at: tuple[Any, Any] | None = None,
         rater: str | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(store)
         self._store = store
         self._table = Table(store, run_ids, spec, rater=rater)
         self._at = at
@@ -250,7 +250,7 @@ class Matrix(Panel):
     def hello(self) -> dict[str, Any]:
         """Return the state; from now on a run that goes on is followed."""
         if self._table.trials.is_going:
-            self.follow(self._is_ended)
+            self.follow()
         return self._state()
 
     @operation
@@ -411,11 +411,9 @@ class Matrix(Panel):
     def _is_unfiltered(self) -> bool:
         return len(self._table.layout.order) == self._table.layout.rows_in_all
 
-    def _is_ended(self) -> bool:
-        try:
-            return not self._table.trials.is_going
-        except StoreError:  # the lab was closed, or its file is gone
-            return True
+    def may_rest(self) -> bool:
+        """Return whether no run of this matrix goes on any more."""
+        return not self._table.trials.is_going
 
     # The state
 

@@ -18,11 +18,10 @@ from pydantic import Field
 from promptlab import _text, monitoring, results
 from promptlab.errors import NotFoundError, PromptlabError
 from promptlab.monitoring import Watch
-from promptlab.panels._panel import Panel, is_in_kernel, operation
+from promptlab.panels._panel import Panel, is_in_kernel, mounts_html, operation
 from promptlab.store import Store
 
 POLL_S = 1.0  # how often the file is looked at for a run of another kernel
-_QUIET_S = 600.0  # a run elsewhere without any change: whoever worked on it is probably gone
 _SHOWN_CHARS = 20_000  # of a body or a response
 _SHOWN_TRIALS = 100
 _SHOWN_PLACES = 120  # of the map, in the snapshot
@@ -74,13 +73,13 @@ class Monitor(Panel):
         retry: Callable[[], Live | None] | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__()
-        self._store, self._run_id, self._live, self._retry, self._now_s = store, run_id, live, retry, now_s
+        super().__init__(store, now_s=now_s)
+        self._store, self._run_id, self._live, self._retry = store, run_id, live, retry
         self._watch = Watch(store, run_id, live, now_s=now_s)
         self._is_final = self._watch.is_over
         self._number = 0  # of the last update, so that a browser notices when it missed one
         self._told: dict[str, Any] = {}
-        self._told_s = self._looked_s = self._moved_s = now_s()
+        self._told_s = self._looked_s = now_s()
         self._shown_in: str | None = None
         self._is_left = self._is_final  # whether the end stands in the output
 
@@ -106,15 +105,14 @@ class Monitor(Panel):
 
     def update(self, *, whole: bool) -> dict[str, Any] | None:
         """Return the status and the trials that changed; None when nothing did."""
-        now_s = self._now_s()
+        now_s = self.now_s()
         if self._live is None and not whole and now_s - self._looked_s < POLL_S:
             return None
         self._look()
         status, changes = self._watch.status(), self._watch.changes()
         steady = {name: value for name, value in status.items() if name not in _PASSING}
-        if changes or steady != self._told:
-            self._moved_s = now_s
-        elif not whole and (self._live is None or now_s - self._told_s < POLL_S):
+        has_moved = changes or steady != self._told
+        if not (whole or has_moved or (self._live is not None and now_s - self._told_s >= POLL_S)):
             return None
         self._told, self._told_s = steady, now_s
         self._number += 1
@@ -185,7 +183,7 @@ class Monitor(Panel):
         live = self._retry()
         if live is not None:
             self._live, self._is_final, self._is_left = live, False, False
-            self._watch = Watch(self._store, self._run_id, live, now_s=self._now_s)
+            self._watch = Watch(self._store, self._run_id, live, now_s=self.now_s)
             self._go_on()
         return self.first()
 
@@ -213,13 +211,17 @@ class Monitor(Panel):
     # Following, and being shown
 
     def show(self) -> None:
-        """Display it in the cell that runs now, once a cell."""
+        """Display it in the cell that runs now, once a cell.
+
+        In VS Code and Colab it is the widget, which has nothing to mount itself into there; that was not tried.
+        """
         from IPython.display import display  # noqa: PLC0415 - only in a kernel, which has it loaded
 
         cell = _cell_id()
         if self._shown_in is None or cell != self._shown_in:
             self._shown_in = cell
-            display(self, display_id=self._key)  # type: ignore[no-untyped-call]  # IPython's has no types
+            shown = self if mounts_html() else self.widget
+            display(shown, display_id=self._key)  # type: ignore[no-untyped-call]  # IPython's has no types
 
     def finish(self) -> None:
         """Take in the end of the run, and leave it in the output that a notebook saves; nothing is read after that."""
@@ -227,7 +229,9 @@ class Monitor(Panel):
             if self._is_left or not self._is_over():
                 return
             self._is_left = True
-            self._look()
+            with suppress(NotFoundError):  # forgotten: whoever waits for the run hears of it
+                self._look()
+            self._watch.status()  # has the newest output read
         if self._shown_in is not None:
             from IPython.display import update_display  # noqa: PLC0415 - see show
 
@@ -236,8 +240,12 @@ class Monitor(Panel):
     def _look(self) -> None:
         if not self._is_final:
             is_over = self._is_over()
-            self._looked_s = self._now_s()
-            self._watch.look()
+            self._looked_s = self.now_s()
+            try:
+                self._watch.look()
+            except NotFoundError:
+                self._is_final = True
+                raise
             self._is_final = is_over
 
     def _is_over(self) -> bool:
@@ -245,14 +253,13 @@ class Monitor(Panel):
 
     def _go_on(self) -> None:
         if not self._is_final:
-            self.follow(self._may_rest)
+            self.follow()
 
-    def _may_rest(self) -> bool:
-        """Whether there is nothing to follow any more."""
-        is_quiet = self._live is None and self._now_s() - self._moved_s > _QUIET_S
+    def may_rest(self) -> bool:
+        """Return whether the run has ended; its end is taken in then."""
         if self._is_over():
             self.finish()
-        return is_quiet or self._is_over()
+        return self._is_over()
 
     def _workers(self) -> Live:
         if self._live is None:
