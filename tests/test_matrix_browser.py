@@ -41,7 +41,7 @@ async def answer(body):
     if body["temperature"]:
         await gate.wait()
     return f"answer at {body['temperature']}"
-lab = Lab("live.db", backend=ScriptedBackend(answer))
+lab = Lab("filling.db", backend=ScriptedBackend(answer))
 run = lab.start(PromptTemplate("p", user="{{ q }}"), ParameterGrid(model="m", temperature=[0, 1], max_tokens=9),
                 cases=[{"q": f"question {number}"} for number in range(6)])
 panel = run.compare(rows="q")

@@ -25,6 +25,7 @@ export function grid(panel, options) {
   const cursor = { row: 0, column: 1 };
   let blocks = new Map(), asked = new Set(), generation = 0;
   let live = new Map(), pool = [];
+  let lastFirst = 0; // the first row in the page at the last draw
   let sight = [1, 1]; // the columns in the page: the first and the one after the last
 
   const head = h("div.grid-head", { role: "row", "aria-rowindex": 1 });
@@ -135,7 +136,7 @@ export function grid(panel, options) {
   }
 
   // `changed`: the blocks that came in, or true for all of them.
-  function draw(changed = new Set()) {
+  function draw(changed = new Set(), { isScrolled = false } = {}) {
     if (look()) { drawHeads(); changed = true; }
     const first = Math.max(0, Math.floor(topPx() / rowHeight) - OVERSCAN);
     const end = Math.min(count, Math.ceil((topPx() + viewHeight()) / rowHeight) + OVERSCAN);
@@ -154,7 +155,9 @@ export function grid(panel, options) {
       place(entry);
     }
     for (const entry of pool) entry.row.hidden = true;
-    prefetch(first, end);
+    const isJump = Math.abs(first - lastFirst) >= BLOCK; // then what is in sight comes first
+    if (isScrolled && !isJump) prefetch(first, end);
+    lastFirst = first;
     if (count) element.setAttribute("aria-activedescendant", `${id}-${cursor.row}-${cursor.column}`);
     else element.removeAttribute("aria-activedescendant");
   }
@@ -166,7 +169,8 @@ export function grid(panel, options) {
   }
 
   let frame = 0;
-  const drawSoon = () => { frame ||= requestAnimationFrame(() => { frame = 0; draw(); }); };
+  const drawNow = () => { frame = 0; draw(new Set(), { isScrolled: true }); };
+  const drawSoon = () => { frame ||= requestAnimationFrame(drawNow); };
   element.addEventListener("scroll", drawSoon, { passive: true, signal: panel.signal });
   const sizes = new ResizeObserver(drawSoon);
   sizes.observe(element);

@@ -9,6 +9,7 @@ import { markdown } from "./markdown.js";
 export const DENSITIES = { S: 72, M: 120, L: 220 };
 const ROW_HEAD_PX = 190;
 const LEAST_PX = 250, MOST_PX = 560;
+const REWRITTEN = 0.8; // from this share of changed characters on, a cell shows the new text alone
 const META_PX = 27, LINE_PX = 18, CHAR_PX = 5; // the narrowest letters, so that no visible text is cut
 
 const GLYPHS = { ok: "", failed: "✕", stopped: "■", running: "◌", todo: "○" };
@@ -246,10 +247,14 @@ function drawDifference(view, body, baseline, cell, limit) {
     return { body, remark: paths.length ? `${paths.length} paths differ` : "= same JSON" };
   }
   const difference = (view.ui.diff === "lines" ? lineDiff : wordDiff)(baseline, cell.text);
-  const context = Math.max(24, Math.floor(limit / 8));
+  const share = shareChanged(difference.pieces), context = Math.max(24, Math.floor(limit / 8));
+  if (share >= REWRITTEN) { // what was deleted would fill the cell; the details show both
+    putRanges(body, cell.text.slice(0, limit), cell.marks);
+    return { body, remark: `Δ ${percent(share)} rewritten` };
+  }
   putDiff(body, difference.pieces, { ranges: cell.marks, context, limit: Math.ceil(1.3 * limit) });
   const isCoarse = difference.isCoarse ? "too different: by block" : view.ui.diff === "json" ? "no JSON: words" : "";
-  return { body, remark: [`Δ ${percent(shareChanged(difference.pieces))}`, isCoarse].filter(Boolean).join(" · ") };
+  return { body, remark: [`Δ ${percent(share)}`, isCoarse].filter(Boolean).join(" · ") };
 }
 
 export function jsonChange({ path, kind, before, after }, limit = Infinity) {
