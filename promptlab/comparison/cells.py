@@ -92,7 +92,11 @@ def value_of(axis: Axis, place: int) -> dict[str, Any]:
 
 def values_of(axes: Sequence[Axis], values: Sequence[Any]) -> list[dict[str, Any]]:
     """Return one value of each axis as browsers know it."""
-    return [value_of(axis, place) for axis, value in zip(axes, values, strict=True) if (place := axis.place(value)) is not None]
+    return [
+        value_of(axis, place)
+        for axis, value in zip(axes, values, strict=True)
+        if (place := axis.place(value)) is not None
+    ]
 
 
 def _cut(text: str | None, chars: int) -> str | None:
@@ -102,7 +106,7 @@ def _cut(text: str | None, chars: int) -> str | None:
 def context(table: Table, row: int) -> list[tuple[str, Any]]:
     """Return the values of the cases' other columns that are the same all along a row."""
     cases = np.unique(table.trials.case[table.layout.trials_of_row(row)]).tolist()
-    found = []
+    found: list[tuple[str, Any]] = []
     for column, name in table.axes.case_columns.items():
         if column not in table.layout.spec.rows and len(found) < MOST_CONTEXT:
             values = {shown(table.trials.cases[case].get(name)) for case in cases}

@@ -243,7 +243,8 @@ def _reference(table: Table, column: str) -> str:
 
 def _of_json(document: str, key: str, value: str) -> str:
     """Return something about one value of a JSON object, whatever its name is."""
-    return f"(select {value} from json_each({document}) where key = {_literal(key)})"
+    named = f"key = {_literal(key)}" if "\0" not in key else f"fullkey = {_literal('$.' + compact(key))}"
+    return f"(select {value} from json_each({document}) where {named})"
 
 
 def _special(value: Any) -> str:

@@ -160,7 +160,7 @@ class Table:
     @property
     def my_ratings(self) -> Floats:
         """The rater's own rating of each trial's output as a place in `RATINGS`, NaN where there is none."""
-        places = {(value, scale): float(place) for place, (scale, value) in enumerate(RATINGS)}
+        places = {(float(value), scale): float(place) for place, (scale, value) in enumerate(RATINGS)}
         return self.of_outputs(lambda said: places.get(said.ratings.get(self.rater, (np.nan, "")), np.nan))
 
     @property
