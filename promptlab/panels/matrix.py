@@ -291,6 +291,7 @@ class Matrix(Panel):
     @operation
     def facets(self) -> dict[str, Any]:
         """Return what the trials in the rows that are left are made of."""
+        self._table.trials.check()
         return {"version": self._table.version, **measures.facets(self._table)}
 
     @operation
@@ -499,6 +500,7 @@ class Matrix(Panel):
         return column
 
     def _cell(self, index: int, column: int) -> tuple[int, int]:
+        self._table.trials.check()
         row = self._row(index)
         cell = self._table.layout.cell(row, self._check_column(column))
         if cell is None:
