@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from promptlab import _text
 from promptlab._json import compact, utf8
-from promptlab.errors import RatingError, NotFoundError
+from promptlab.errors import NotFoundError, RatingError
 from promptlab.ledger import timestamp
 from promptlab.store import Store
 
@@ -59,6 +59,24 @@ def login_name() -> str:
         return getpass.getuser() or "someone"
     except (OSError, KeyError, ImportError):  # no account and no LOGNAME, as in some containers
         return "someone"
+
+
+def rater_name(name: str | None) -> str:
+    """Return the name under which a rater's words are stored, the login name by default, or say what is needed."""
+    if name is None:
+        return login_name()
+    if not isinstance(name, str) or not name.strip() or len(name) > NAME_CHARS:
+        msg = f"rater={_text.brief(name)}: a name of 1 to {NAME_CHARS} characters is needed"
+        raise RatingError(msg)
+    return utf8(name.strip())
+
+
+def note_text(text: str) -> str:
+    """Return a note as it is stored, or say what is needed."""
+    if not isinstance(text, str) or len(text) > NOTE_CHARS:
+        msg = f"a note is a text of at most {NOTE_CHARS:,} characters"
+        raise RatingError(msg)
+    return utf8(text).strip()
 
 
 # Saying something
@@ -112,15 +130,12 @@ def rate(
         given = f"{value:g}" if isinstance(value, float) else _text.brief(value)
         msg = f"{given} is not on the scale {scale!r}: {', '.join(map(str, VALUES[scale]))}, or None"
         raise RatingError(msg)
-    _say(store, _RATE, output_id, _rater(rater), None if value is None else float(value), scale, source)
+    _say(store, _RATE, output_id, rater_name(rater), None if value is None else float(value), scale, source)
 
 
 def note(store: Store, output_id: int, text: str, *, rater: str | None = None) -> None:
     """Store a note on an output, durable when this returns; an empty text takes an earlier one back."""
-    if not isinstance(text, str) or len(text) > NOTE_CHARS:
-        msg = f"a note is a text of at most {NOTE_CHARS:,} characters"
-        raise RatingError(msg)
-    _say(store, _NOTE, output_id, _rater(rater), utf8(text).strip())
+    _say(store, _NOTE, output_id, rater_name(rater), note_text(text))
 
 
 def pin(store: Store, output_id: int, *, pinned: bool = True, rater: str | None = None) -> None:
@@ -128,7 +143,7 @@ def pin(store: Store, output_id: int, *, pinned: bool = True, rater: str | None 
     if not isinstance(pinned, bool):
         msg = f"pinned={_text.brief(pinned)}: True or False is needed"
         raise RatingError(msg)
-    _say(store, _PIN, output_id, _rater(rater), int(pinned))
+    _say(store, _PIN, output_id, rater_name(rater), int(pinned))
 
 
 def _say(store: Store, statement: str, output_id: int, *values: Any) -> None:
@@ -146,15 +161,6 @@ def _say(store: Store, statement: str, output_id: int, *values: Any) -> None:
     if not store.write(add).result():
         msg = f"no output {key} in {store.path}; run.frame() has the ids in the column output_id"
         raise NotFoundError(msg)
-
-
-def _rater(name: str | None) -> str:
-    if name is None:
-        return login_name()
-    if not isinstance(name, str) or not name.strip() or len(name) > NAME_CHARS:
-        msg = f"rater={_text.brief(name)}: a name of 1 to {NAME_CHARS} characters is needed"
-        raise RatingError(msg)
-    return utf8(name.strip())
 
 
 # What is said now

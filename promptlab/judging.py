@@ -22,15 +22,16 @@ import json
 import secrets
 import time
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, get_args
 
-from promptlab import _text, ledger, pairings, results
-from promptlab._json import canonical, compact, digest, readable
+from promptlab import _text, judgements, ledger, pairings, results
+from promptlab._json import canonical, compact, digest, readable, utf8
 from promptlab.errors import RatingError
-from promptlab.pairings import Draw, Pairing, Tied, Variant
+from promptlab.pairings import Draw, Item, Pairing, Tied, Variant
 from promptlab.results import RunRow
 from promptlab.store import Store
 from promptlab.templates import PromptTemplate, TemplateWarning
@@ -44,7 +45,11 @@ if TYPE_CHECKING:
 #: The rater of pairs that are tied without asking.
 IDENTICAL = "identical"
 FINISHED = "this session is finished and its variants are known; another seed= begins a new one"
+GONE = "this session is gone: its run was forgotten, and the pairings and votes with it"
 CHOICES: tuple[Choice, ...] = get_args(Choice)
+MOST_PAIRS = 1_000_000  # of one session; all are stored before the first is shown
+CRITERION_CHARS = 10_000
+MOST_REASONS, REASON_CHARS = 20, 100
 
 _ASKED_FOR = ("run", "variants", "n", "criterion", "seed", "tied")  # what makes a call the same call
 
@@ -66,7 +71,8 @@ class Shown:
     Attributes
     ----------
     system
-        The system prompt, where it is the same on both sides; else None.
+        The system prompt, where all variants of the session have the same on this case; else None, since where only
+        some share it, it would tell which two are shown.
     """
 
     inputs: tuple[tuple[str, str], ...]
@@ -124,10 +130,30 @@ class Session:
     def _by_id(self) -> dict[int, Placed]:
         return {placed.id: placed for placed in self.placed}
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was deleted since it was opened, as it is when its run is forgotten."""
+        return not self.store.read(_THERE, self._there)
+
+    def _refuse_gone(self) -> None:
+        if self.is_gone:
+            raise RatingError(GONE)
+
+    @property
+    def _there(self) -> dict[str, Any]:
+        return {"name": f"judge:{self.id}", "run": self.run.uid}
+
     # Voting
 
     def next(self, rater: str) -> Placed | None:
-        """Return the first pairing that this rater has not voted on, or None."""
+        """Return the first pairing that this rater has not voted on, or None.
+
+        Raises
+        ------
+        RatingError
+            When the session is gone.
+        """
+        self._refuse_gone()
         rows = self.store.read(_NEXT, {"session": self.id, "rater": rater, "identical": IDENTICAL})
         return self._by_id[rows[0][0]] if rows else None
 
@@ -160,13 +186,19 @@ class Session:
         Raises
         ------
         RatingError
-            When the session is finished for this rater, or the pairing is not one of it.
+            When what is said is no vote, the session is finished for this rater or gone, or the pairing is not one of
+            it.
         """
-        _check_vote(choice, strength)
+        _check_vote(choice, strength, reasons, saw_differences, ms)
+        note = judgements.note_text(note)
         if pairing_id not in self._by_id or self._by_id[pairing_id].pairing.is_identical:
             msg = f"pairing {pairing_id!r} is not asked in this session"
             raise RatingError(msg)
-        said = [*reasons, *([{"note": note}] if note else []), *([{"differences": True}] if saw_differences else [])]
+        said = [
+            *map(utf8, reasons),
+            *([{"note": note}] if note else []),
+            *([{"differences": True}] if saw_differences else []),
+        ]
         row = {
             "pairing_id": pairing_id,
             "rater": rater,
@@ -179,7 +211,10 @@ class Session:
         self._write(rater, partial(_add_vote, row=row))
 
     def undo(self, rater: str, *, now_s: float | None = None) -> Vote | None:
-        """Take the rater's last standing vote back and return it; None when there is none."""
+        """Take the rater's last standing vote back and return it; None when there is none.
+
+        Where files were merged, a pairing can have several standing votes of one rater: all of them are taken back.
+        """
         undone = self._write(rater, partial(_undo, session=self.id, rater=rater, at=_stamp(now_s)))
         return None if undone is None else _vote(undone, self._by_id[undone["pairing_id"]])
 
@@ -187,7 +222,7 @@ class Session:
         """End the session for a rater: from now on the variants may be known, and no vote is taken."""
         spec = compact({"rater": rater})
         add = partial(_finish, name=f"judge:{self.id}:finished", rater=rater, spec=spec, at=_stamp(now_s))
-        self.store.write(add).result()
+        self.store.write(partial(self._while_there, add)).result()
 
     def is_finished(self, rater: str) -> bool:
         """Whether this rater has ended the session."""
@@ -201,20 +236,42 @@ class Session:
                 raise RatingError(FINISHED)
             return operation(connection)
 
-        return self.store.write(guarded).result()
+        return self.store.write(partial(self._while_there, guarded)).result()
+
+    def _while_there(self, operation: Callable[[sqlite3.Connection], Any], connection: sqlite3.Connection) -> Any:
+        if not connection.execute(_THERE, self._there).fetchone():
+            raise RatingError(GONE)
+        return operation(connection)
 
     # What is shown before the end
 
     def shown(self, placed: Placed, columns: Sequence[str]) -> Shown:
         """Return what a rater sees of a pairing: some columns of its case, and the two texts."""
-        both = (placed.pairing.left_id, placed.pairing.right_id)
+        self._refuse_gone()
         texts = self.texts(placed.pairing)
         case = self._case(placed.pairing.item.case)
         names = results.case_columns(self.run)
         inputs = tuple((column, _as_text(case.get(names[column]))) for column in columns)
-        systems = [_system(self.messages(output_id)) for output_id in both]
-        system = systems[0] if systems[0] == systems[1] else None
-        return Shown(inputs, system, *texts)
+        return Shown(inputs, self._shared_system(placed.pairing.item), *texts)
+
+    def _shared_system(self, item: Item) -> str | None:
+        """Return the system prompt of an item where all variants have the same, answered or not; else None."""
+        compared = [{**dict(item.settings), **variant} for variant in self.variants]
+        samples = [
+            row["sample_id"]
+            for row in self._prompts[item.case]
+            if any(all(row[name] == each.get(name, row[name]) for name in _PROMPT) for each in compared)
+        ]
+        systems = {_system(_messages(row[0])) for row in self.store.read(_BODIES, (compact(samples),))}
+        return systems.pop() if len(systems) == 1 else None
+
+    @cached_property
+    def _prompts(self) -> dict[int, list[Any]]:
+        """A sample of each template for each case."""
+        found = defaultdict(list)
+        for row in self.store.read(_PROMPTS, (self.run.id,)):
+            found[row["case_index"]].append(row)
+        return dict(found)
 
     @cached_property
     def _case_ids(self) -> dict[int, int]:
@@ -232,8 +289,7 @@ class Session:
 
     def messages(self, output_id: int) -> list[dict[str, Any]]:
         """Return the messages that an output answers."""
-        body = json.loads(self.store.read(_BODY, (output_id,))[0][0])
-        return body.get("messages") or [{"role": "user", "content": body.get("prompt")}]
+        return _messages(self.store.read(_BODY, (output_id,))[0][0])
 
     # What came out, after the end
 
@@ -247,17 +303,11 @@ class Session:
 
     def frame(self, rater: str) -> pd.DataFrame:
         """Return one row a standing vote, in the order asked, with the variants revealed."""
-        import pandas as pd  # noqa: PLC0415 - costs 0.3 s, so only where it is used
-
-        self.refuse_blind(rater)
-        labels = pairings.labels(self.variants)
-        rows = [_frame_row(vote, labels) for vote in self.votes(rater)]
-        settings = [name for name, _ in self.placed[0].pairing.item.settings]
-        frame = pd.DataFrame(rows, columns=[name for part in (_ASKED, settings, _KEPT) for name in part])
-        return frame.astype({"strength": "Int64", "seconds": "float64"})
+        return self.verdict(rater).frame([name for name, _ in self.placed[0].pairing.item.settings])
 
     def refuse_blind(self, rater: str) -> None:
         """Raise while this rater has not ended the session: what would be told has to stay unknown."""
+        self._refuse_gone()
         if not self.is_finished(rater):
             progress = self.progress(rater)
             msg = (
@@ -287,6 +337,20 @@ _BODY = """
 select body from outputs join samples on samples.id = outputs.sample_id
 join requests on requests.id = samples.request_id where outputs.id = ?
 """
+_PROMPT = ("template", "version")  # the settings that say which prompt was sent
+# One sample does: the messages of a template are the same with all parameters.
+_PROMPTS = """
+select case_index, name as template, version, min(sample_id) as sample_id
+from trials join templates on templates.id = template_id where run_id = ? group by case_index, template_id
+"""
+_BODIES = """
+select body from samples join requests on requests.id = samples.request_id
+where samples.id in (select value from json_each(?))
+"""
+_THERE = """
+select 1 from views where name = :name
+and exists (select 1 from runs where uid = :run and status != 'forgotten')
+"""
 _CASE_IDS = "select distinct case_index, case_id from trials where run_id = ?"
 _FINISHED = "select 1 from views where name = :name and json_extract(spec, '$.rater') = :rater"
 
@@ -315,6 +379,7 @@ def opened(
         When there is nothing to compare.
     """
     _check_asked(n, criterion, seed, tied)
+    criterion = utf8(criterion)
     rows, columns = _trials(store, run), results.setting_columns(run)
     variants = pairings.variants(rows, columns, a=a, b=b, by=by)
     asked = {"run": run.uid, "variants": variants, "n": n, "criterion": criterion, "seed": seed, "tied": tied}
@@ -435,8 +500,9 @@ def _undo(connection: sqlite3.Connection, *, session: str, rater: str, at: str) 
         return None
     vote = dict(zip([column[0] for column in cursor.description], last, strict=True))
     mark = {"pairing_id": vote["pairing_id"], "rater": rater, "choice": "skip", "created_at": at}
+    standing = connection.execute(_OF_PAIRING, mark).fetchall()
     undo = connection.execute(_ADD_VOTE, {**mark, "strength": None, "reasons": None, "ms": None}).lastrowid
-    connection.executemany(_UNDO, [(undo, undo), (undo, vote["id"])])
+    connection.executemany(_UNDO, [(undo, undo), *((undo, each[0]) for each in standing)])
     return vote
 
 
@@ -454,8 +520,10 @@ def _stamp(now_s: float | None) -> str:
 
 def _check_asked(n: Any, criterion: Any, seed: Any, tied: Any) -> None:
     problems = {
-        f"n={_text.brief(n)}: how many pairs to compare, at least 1": type(n) is int and n >= 1,
-        f"criterion={_text.brief(criterion)}: a text that says what to go by": isinstance(criterion, str),
+        f"n={_text.brief(n)}: how many pairs to compare, from 1 to {MOST_PAIRS:,}": type(n) is int
+        and 1 <= n <= MOST_PAIRS,
+        f"criterion={_text.brief(criterion)}: a text of at most {CRITERION_CHARS:,} characters that says what to go"
+        " by": isinstance(criterion, str) and len(criterion) <= CRITERION_CHARS,
         f"seed={_text.brief(seed)}: a whole number": type(seed) is int and abs(seed) < 2**63,
         f"tied={_text.brief(tied)}: say {' or '.join(map(repr, get_args(Tied)))}": tied in get_args(Tied),
     }
@@ -463,16 +531,39 @@ def _check_asked(n: Any, criterion: Any, seed: Any, tied: Any) -> None:
         raise RatingError("; ".join(wrong))
 
 
-def _check_vote(choice: str, strength: int) -> None:
-    if choice not in CHOICES:
+def _check_vote(choice: Any, strength: Any, reasons: Any, saw_differences: Any, ms: Any) -> None:
+    if not isinstance(choice, str) or choice not in CHOICES:
         near = _text.nearest(str(choice), CHOICES)
         msg = (
             f"{_text.brief(choice)} is no vote; say {', '.join(CHOICES)}{f' (did you mean {near!r}?)' if near else ''}"
         )
         raise RatingError(msg)
-    if strength not in (1, 2):
-        msg = f"strength={strength!r}: 1 is better, 2 is much better"
-        raise RatingError(msg)
+    problems = {
+        f"strength={_text.brief(strength)}: 1 is better, 2 is much better": type(strength) is int
+        and strength in (1, 2),
+        f"saw_differences={_text.brief(saw_differences)}: True or False is needed": isinstance(saw_differences, bool),
+        f"ms={_text.brief(ms)}: whole milliseconds, or None where the time is not known": ms is None
+        or (type(ms) is int and 0 <= ms < 2**53),
+    }
+    if wrong := [problem for problem, is_right in problems.items() if not is_right]:
+        raise RatingError("; ".join(wrong))
+    check_reasons(reasons)
+
+
+def check_reasons(reasons: Any) -> None:
+    """Raise where reasons are no short texts."""
+    is_list = isinstance(reasons, Sequence) and not isinstance(reasons, str | bytes)
+    if is_list and len(reasons) <= MOST_REASONS and all(_is_reason(reason) for reason in reasons):
+        return
+    msg = (
+        f"reasons={_text.brief(reasons)}: a list of at most {MOST_REASONS} texts of 1 to {REASON_CHARS} characters is"
+        ' needed, as in ["facts", "tone"]'
+    )
+    raise RatingError(msg)
+
+
+def _is_reason(reason: Any) -> bool:
+    return isinstance(reason, str) and 0 < len(reason) <= REASON_CHARS
 
 
 def _vote(row: Any, placed: Placed) -> Vote:
@@ -493,36 +584,9 @@ def _vote(row: Any, placed: Placed) -> Vote:
     )
 
 
-# The columns of a session's frame; the settings that both sides share stand between them.
-_ASKED = (
-    *("position", "left", "right", "choice", "preferred", "strength", "reasons", "note", "saw_differences"),
-    *("seconds", "mirrored", "rater", "case", "repeat"),
-)
-_KEPT = ("left_output_id", "right_output_id", "voted_at")
-
-
-def _frame_row(vote: Vote, labels: Sequence[str]) -> dict[str, Any]:
-    pairing, item = vote.pairing, vote.pairing.item
-    return {
-        "position": vote.position,
-        "left": labels[pairing.left],
-        "right": labels[pairing.right],
-        "choice": vote.choice,
-        "preferred": None if vote.preferred is None else labels[vote.preferred],
-        "strength": vote.strength,
-        "reasons": ", ".join(vote.reasons),
-        "note": vote.note,
-        "saw_differences": vote.saw_differences,
-        "seconds": None if vote.ms is None else vote.ms / 1000,
-        "mirrored": vote.is_mirror,
-        "rater": vote.rater,
-        "case": item.case,
-        "repeat": item.repeat,
-        **dict(item.settings),
-        "left_output_id": pairing.left_id,
-        "right_output_id": pairing.right_id,
-        "voted_at": vote.created_at,
-    }
+def _messages(body: str) -> list[dict[str, Any]]:
+    sent = json.loads(body)
+    return sent.get("messages") or [{"role": "user", "content": sent.get("prompt")}]
 
 
 def _system(messages: Iterable[Mapping[str, Any]]) -> str | None:

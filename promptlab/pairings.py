@@ -108,8 +108,8 @@ def labels(variants: Sequence[Variant]) -> list[str]:
 def label(variant: Variant) -> str:
     """Return a variant as people name it.
 
-    >>> label({"template": "terse", "temperature": 0.7})
-    'terse, temperature 0.7'
+    >>> label({"template": "v2.0", "temperature": 1.0})
+    'v2.0, temperature 1'
     """
     return ", ".join(_said(name, value) for name, value in variant.items())
 
@@ -117,7 +117,7 @@ def label(variant: Variant) -> str:
 def _said(name: str, value: Any) -> str:
     if isinstance(value, bool | None):
         return f"{name} {str(value).lower()}"
-    said = str(value).removesuffix(".0")
+    said = str(value).removesuffix(".0") if isinstance(value, float) else str(value)
     return said if name in {"template", "model"} else f"{name} {said}"
 
 
@@ -147,7 +147,7 @@ def variants(
         When what is asked for is not there, or is not something to compare.
     """
     if by is not None and a is None and b is None:
-        names = [by] if isinstance(by, str) else list(by)
+        names = [by] if isinstance(by, str) else _listed(by)
         _check_columns(names, columns)
         found = {canonical(values): values for values in (_values(row, names) for row in rows)}
         return _checked(list(found.values()), f"by={by!r}")
@@ -162,6 +162,13 @@ def variants(
     for variant in both:
         _check_there(variant, rows)
     return _checked(both, "a and b")
+
+
+def _listed(by: Any) -> list[Any]:
+    if not isinstance(by, Iterable):
+        msg = f"by={_text.brief(by)}: a column, or a list of columns, that tells variants apart is needed"
+        raise RatingError(msg)
+    return list(by)
 
 
 def _plain(value: Any) -> Any:

@@ -64,8 +64,9 @@ def preferences(session: Session, rater: str, *, prompt: PromptOf) -> tuple[list
     """Return the pairs of a rater who is finished, and how many votes are none and why."""
     session.refuse_blind(rater)
     pairs, left_out = [], Counter[str]()
+    counted = {vote.position for vote in session.verdict(rater).counted}
     for vote in session.votes(rater):
-        why = "mirrored" if vote.is_mirror else _UNDECIDED.get(vote.choice)
+        why = _UNDECIDED.get(vote.choice) or (None if vote.position in counted else "mirrored")
         pair = None if why else _pair(session, vote, prompt)
         if pair is None:
             left_out[why or _NO_PROMPT] += 1

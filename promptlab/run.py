@@ -16,7 +16,6 @@ from promptlab.cases import Cases
 from promptlab.errors import BackendError
 from promptlab.grids import ParameterGrid
 from promptlab.jobs import Progress
-from promptlab.judgements import login_name
 from promptlab.live import Bar, LiveRun, Shown
 from promptlab.pairings import Tied, Variant
 from promptlab.panels._panel import is_in_kernel
@@ -182,7 +181,7 @@ class Run:
             self._store, self._row, a=a, b=b, by=by, n=n, criterion=criterion, seed=seed, tied=tied
         )
         shown = judging.inputs_used(self._store, self._row) if show is None else show
-        return Judge(session, rater=login_name() if rater is None else rater, show=shown, reasons=reasons)
+        return Judge(session, rater=rater, show=shown, reasons=reasons)
 
     @property
     def usage(self) -> Spending:

@@ -118,8 +118,8 @@ class Agreement:
     agreed, n
         How many of the n pairs of labels are equal.
     kappa
-        Cohen's kappa with its large-sample interval: 1 is full agreement, 0 what chance would give. None where it is
-        not defined: no pairs, or one label everywhere.
+        Cohen's kappa with its interval: 1 is full agreement, 0 what chance would give. None where it is not defined:
+        no pairs, or one label everywhere.
     """
 
     agreed: int
@@ -134,8 +134,11 @@ class Agreement:
 def cohen_kappa(pairs: Iterable[tuple[Hashable, Hashable]], *, confidence: float = CONFIDENCE) -> Agreement:
     """Return the agreement of two raters, or of one rater with himself, over pairs of labels.
 
-    Source: Cohen (1960), Educational and Psychological Measurement 20:37; the standard error is that of Fleiss, Cohen
-    and Everitt (1969), Psychological Bulletin 72:323.
+    The interval is the large-sample one. Where its standard error is 0 (all agree, or none do) it would have no width,
+    however few the pairs: there it is Wilson's interval of the share that agrees, with chance held as it was seen.
+
+    Source: Cohen (1960), Educational and Psychological Measurement 20:37, who holds chance so too; the standard error
+    is that of Fleiss, Cohen and Everitt (1969), Psychological Bulletin 72:323.
 
     >>> cohen_kappa([("yes", "yes")] * 20 + [("yes", "no")] * 5 + [("no", "yes")] * 10 + [("no", "no")] * 15)
     <Agreement 35 of 50, kappa 0.4 [0.151, 0.649]>
@@ -151,7 +154,11 @@ def cohen_kappa(pairs: Iterable[tuple[Hashable, Hashable]], *, confidence: float
         return Agreement(agreed, n, None)
     kappa = (agreed / n - chance) / (1 - chance)
     half = _z(confidence) * _kappa_error(table, rows, columns, kappa)
-    return Agreement(agreed, n, Interval(kappa, max(-1.0, kappa - half), min(1.0, kappa + half), confidence))
+    low, high = kappa - half, kappa + half
+    if half < _FLAT:
+        share = wilson(agreed, n, confidence=confidence)
+        low, high = ((end - chance) / (1 - chance) for end in (share.low, share.high))
+    return Agreement(agreed, n, Interval(kappa, max(-1.0, low), min(1.0, high), confidence))
 
 
 def _kappa_error(
@@ -396,4 +403,5 @@ def _logistic(log_odds: float) -> float:
 
 
 _DUST = 1e-9  # what rounding adds to a count
+_FLAT = 1e-6  # an error this small is 0 and rounding, of which the root was taken
 _HUGE = 700.0  # exp of more overflows a float

@@ -2,13 +2,14 @@
 
 How votes count: a tie is half a win for each side, and so is "both bad", which says that neither is better; both are
 reported apart. Pairs that were tied without asking, since both answers say the same, count as ties. Skipped pairs are
-left out. A pair that came back mirrored counts once, by its first vote; the second only tells self-agreement.
+left out. A pair that came back mirrored counts once, by its first vote that is no skip; another only tells
+self-agreement.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
@@ -94,8 +95,15 @@ class Verdict:
 
     @cached_property
     def counted(self) -> list[Vote]:
-        """The votes that count: skipped and mirrored ones are left out."""
-        return [vote for vote in self.votes if vote.choice != "skip" and not vote.is_mirror]
+        """The votes that count: of each pair the first that is no skip."""
+        first: dict[Hashable, Vote] = {}
+        for vote in self._decided:
+            first.setdefault(_outputs(vote), vote)
+        return list(first.values())
+
+    @property
+    def _decided(self) -> list[Vote]:
+        return sorted((vote for vote in self.votes if vote.choice != "skip"), key=lambda vote: vote.position)
 
     @property
     def n(self) -> int:
@@ -124,7 +132,7 @@ class Verdict:
 
     @property
     def skipped(self) -> int:
-        """How many pairings were skipped."""
+        """How many showings were skipped; a pair that came back mirrored has two."""
         return sum(vote.choice == "skip" for vote in self.votes)
 
     @property
@@ -175,9 +183,8 @@ class Verdict:
     def self_agreement(self) -> Agreement:
         """How often the same was said of a pair that came back mirrored, and how far beyond chance."""
         first = {_outputs(vote): vote for vote in self.counted}
-        again = [vote for vote in self.votes if vote.is_mirror and vote.choice != "skip"]
-        known = [(first[_outputs(vote)], vote) for vote in again if _outputs(vote) in first]
-        return stats.cohen_kappa([(one.verdict, other.verdict) for one, other in known])
+        both = [(first[_outputs(vote)], vote) for vote in self._decided]
+        return stats.cohen_kappa([(one.verdict, other.verdict) for one, other in both if one is not other])
 
     @property
     def median_s(self) -> float | None:
@@ -210,6 +217,14 @@ class Verdict:
             _row(name, wins[p], ties[p], games[p], rate=self._rate(p), strength=strengths.get(name))
             for name, p in ((name, places[name]) for name in order)
         ]
+
+    def frame(self, settings: Sequence[str]) -> pd.DataFrame:
+        """Return one row a vote, in the order asked; `settings` are those that both sides share."""
+        import pandas as pd  # noqa: PLC0415 - see table
+
+        rows = [_frame_row(vote, self.labels) for vote in self.votes]
+        frame = pd.DataFrame(rows, columns=[*_ASKED, *settings, *_KEPT])
+        return frame.astype({"strength": "Int64", "seconds": "float64"})
 
     def facts(self) -> list[tuple[str, str]]:
         """Return what there is to say, as (what, sentence)."""
@@ -282,6 +297,38 @@ def _row(
     }
 
 
+# The columns of a session's frame; the settings that both sides share stand between them.
+_ASKED = (
+    *("position", "left", "right", "choice", "preferred", "strength", "reasons", "note", "saw_differences"),
+    *("seconds", "mirrored", "rater", "case", "repeat"),
+)
+_KEPT = ("left_output_id", "right_output_id", "voted_at")
+
+
+def _frame_row(vote: Vote, labels: Sequence[str]) -> dict[str, Any]:
+    pairing, item = vote.pairing, vote.pairing.item
+    return {
+        "position": vote.position,
+        "left": labels[pairing.left],
+        "right": labels[pairing.right],
+        "choice": vote.choice,
+        "preferred": None if vote.preferred is None else labels[vote.preferred],
+        "strength": vote.strength,
+        "reasons": ", ".join(vote.reasons),
+        "note": vote.note,
+        "saw_differences": vote.saw_differences,
+        "seconds": None if vote.ms is None else vote.ms / 1000,
+        "mirrored": vote.is_mirror,
+        "rater": vote.rater,
+        "case": item.case,
+        "repeat": item.repeat,
+        **dict(item.settings),
+        "left_output_id": pairing.left_id,
+        "right_output_id": pairing.right_id,
+        "voted_at": vote.created_at,
+    }
+
+
 def _ends(interval: Interval | None) -> tuple[float | None, ...]:
     return (interval.estimate, interval.low, interval.high) if interval else (None, None, None)
 
@@ -292,7 +339,7 @@ def _cell(value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def _outputs(vote: Vote) -> Sequence[Any]:
+def _outputs(vote: Vote) -> Hashable:
     """Return what a pairing and its mirrored repeat have in common."""
     return (vote.pairing.item, vote.pairing.pair)
 
@@ -306,7 +353,8 @@ def _bias(bias: PositionBias) -> str:
 def _agreement(agreement: Agreement) -> str:
     if not agreement.n:
         return "unknown: nothing came back"
-    beyond = "" if agreement.kappa is None else f", kappa {agreement.kappa.estimate:.2f}"
+    kappa = agreement.kappa
+    beyond = "" if kappa is None else f", kappa {kappa.estimate:.2f} ({kappa.low:.2f} to {kappa.high:.2f})"
     return f"{agreement.agreed} of {agreement.n} that came back mirrored{beyond}"
 
 

@@ -17,13 +17,28 @@ from promptlab.testing import ScriptedBackend
 def answer(body):
     return ("Hm, well, " if body["messages"][0]["content"] == "SECRET-WORDY" else "") + body["messages"][1]["content"]
 
-def study(path, n=8):
+def forget(path):
+    with Lab(path, offline=True) as lab:
+        lab.forget("the study", dry_run=False)
+
+def study(path, n=8, case="Question"):
     lab = Lab(path, backend=ScriptedBackend(answer))
     templates = [PromptTemplate(name, system=f"SECRET-{name.upper()}", user="{{ q }}") for name in ("terse", "wordy")]
-    cases = [{"q": f"Question {letter}?"} for letter in "ABCDEFGHIJKL"[:n]]
+    cases = [{"q": f"{case} {letter}?"} for letter in "ABCDEFGHIJKL"[:n]]
     grid = ParameterGrid(model="model-x", temperature=0.7316495, max_tokens=77)
     run = lab.run(templates, grid, cases=cases, name="the study", progress=False)
-    return run.judge(by="template", criterion="Which is shorter?")
+    return run.judge(by="template", criterion="Which is shorter?", rater="me")
+"""
+#: Another thread has the panel for a while: less than a browser waits for an answer to a vote.
+HOLD = """
+import threading
+held = threading.Event()
+def hold():
+    with judge._lock:
+        held.set()
+        threading.Event().wait(4)
+threading.Thread(target=hold).start()
+held.wait()
 """
 RESTART = "() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel().then(() => null)"
 AXE_RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}}
@@ -177,6 +192,19 @@ def test_the_next_pair_is_drawn_after_the_vote_is_saved(jupyter, rated):
         assert len(votes(jupyter, "order")) == number
 
 
+def test_a_vote_that_takes_long_is_said_to_be_unsaved(jupyter, rated):
+    """While the kernel is held up, the status line says that the vote is not saved; then it is, and is said to be."""
+    page = rated("slow")
+    panel(page).locator(".judging").focus()
+    jupyter.run_code(page, HOLD)
+    page.keyboard.press("1")
+    status = panel(page).locator(".status")
+    status.filter(has_text="not saved yet: waiting for the kernel").wait_for()
+    assert votes(jupyter, "slow") == []
+    status.filter(has_text="saved: left is better").wait_for()
+    assert votes(jupyter, "slow") == [("left", 1, None)]
+
+
 def test_a_kernel_that_dies_loses_no_vote(jupyter, rated):
     """A vote cast on a dead kernel is kept, said to be unsaved, and saved by the next kernel; the session goes on."""
     page = rated("dies")
@@ -185,7 +213,9 @@ def test_a_kernel_that_dies_loses_no_vote(jupyter, rated):
     third = answers(page)
     page.evaluate(RESTART)  # the kernel that knew this panel is killed
     page.keyboard.press("2")
-    panel(page).locator(".status", has_text="not saved yet: the kernel does not answer").wait_for(timeout=30_000)
+    status = panel(page).locator(".status")
+    status.filter(has_text="not saved yet: the kernel does not answer").wait_for(timeout=30_000)
+    assert "closing or reloading the page loses it" in status.inner_text()
     page.keyboard.press("4")
     assert answers(page) == third
     assert votes(jupyter, "dies", "choice") == [("left",), ("tie",)]
@@ -196,6 +226,38 @@ def test_a_kernel_that_dies_loses_no_vote(jupyter, rated):
     panel(page).locator(".judging").focus()
     press(page, "4")
     assert votes(jupyter, "dies", "choice")[-1] == ("bad",)
+
+
+def test_all_of_long_texts_is_shown_when_it_is_asked_for(jupyter):
+    """Long texts are cut alike and say so; one click shows both whole, and the next pair is cut again."""
+    (jupyter.server.root / "study.py").write_text(STUDY)
+    setup = "from study import study\njudge = study('long.db', case='Q' * 30_000)"
+    jupyter.write("long.ipynb", setup, "judge")
+    page = jupyter.open("long.ipynb")
+    note = panel(page).get_by_text("Long texts are cut, both answers at the same length.")
+    note.wait_for()
+    assert [len(text) for text in answers(page)] == [25_000, 25_000]
+    panel(page).get_by_role("button", name="Show all").click()
+    note.wait_for(state="hidden")
+    whole = {30_000 + len(" A?"), len("Hm, well, ") + 30_000 + len(" A?")}
+    assert {len(text) for text in answers(page)} == whole
+    press(page, "Space")
+    assert {len(text) for text in answers(page)} == whole
+    press(page, "1")
+    note.wait_for()
+    assert [len(text) for text in answers(page)] == [25_000, 25_000]
+    assert len(votes(jupyter, "long")) == 1
+
+
+def test_a_session_whose_run_was_forgotten_is_not_all_judged(jupyter, rated):
+    """A vote on a session that is gone says so, and the panel with it; nothing is there to be finished."""
+    page = rated("gone")
+    jupyter.run_code(page, "from study import forget\nforget('gone.db')")
+    panel(page).locator(".judging").focus()
+    press(page, "1")
+    panel(page).locator(".status", has_text="this session is gone: its run was forgotten").wait_for()
+    panel(page).locator(".all-judged", has_text="this session is gone").wait_for()
+    assert panel(page).get_by_role("button", name="Finish").count() == 0
 
 
 def test_nothing_that_tells_a_variant_crosses_the_wire(jupyter, rated):

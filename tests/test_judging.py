@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from judgements import counts
-from promptlab import Lab, ParameterGrid, PromptTemplate, judging, preferences
+from promptlab import Lab, ParameterGrid, PromptTemplate, judging, preferences, stats
 from promptlab.errors import RatingError, ReadOnlyError
 from promptlab.testing import ScriptedBackend, error_reply, sample_lab
 
@@ -202,7 +202,7 @@ def test_a_vote_keeps_all_that_was_said(lab):
         7,
     )
     assert (vote.note, vote.created_at, vote.preferred) == (
-        "a\ud800b",
+        "a\ufffdb",
         "1970-01-01T00:00:00.000Z",
         placed.pairing.right,
     )
@@ -244,6 +244,31 @@ def test_undo_goes_all_the_way_back(lab):
     assert (rows["stands"].sum(), rows["is_undo"].sum()) == (number, number)
 
 
+def test_undo_takes_back_every_vote_that_a_merge_left_standing(large):
+    """Where one rater voted on a pairing in two files, one undo after merging brings the pairing back."""
+    session = opened(large, "large", n=10)
+    there = large.backup(large.path.with_name("there.db"))
+    placed = session.next("me")
+    session.vote("me", placed.id, "left")
+    with Lab(there, offline=True) as other:
+        opened(other, "large", n=10).vote("me", placed.id, "right")
+    large.merge(there)
+    assert large.sql("select count(*) as n from votes where rater = 'me' and undone_by is null")["n"][0] == 2
+    assert session.progress("me").done == 1
+    assert session.undo("me").choice == "right"
+    assert (session.votes("me"), session.next("me")) == (tied_without_asking(session), placed)
+    assert session.undo("me") is None
+    rows = large.sql(
+        "select choice, undone_by is id as is_undo, undone_by is null as stands from votes where rater = 'me'"
+    )
+    assert rows.to_numpy().tolist() == [["left", 0, 0], ["right", 0, 0], ["skip", 1, 0]]
+
+
+def tied_without_asking(session):
+    """Return the votes that every rater of a session has."""
+    return session.votes("nobody")
+
+
 def test_raters_vote_each_for_themselves(lab):
     """Two raters share the pairings and neither sees or undoes the other's votes."""
     session = opened(lab)
@@ -257,7 +282,24 @@ def test_raters_vote_each_for_themselves(lab):
     ("vote", "message"),
     [
         pytest.param({"choice": "rihgt"}, "'rihgt' is no vote; say left, right, .*did you mean 'right'", id="choice"),
+        pytest.param({"choice": ["left"]}, r"\['left'\] is no vote", id="choice-list"),
         pytest.param({"choice": "left", "strength": 3}, "strength=3: 1 is better", id="strength"),
+        pytest.param({"choice": "left", "strength": True}, "strength=True: 1 is better", id="strength-bool"),
+        pytest.param({"choice": "left", "strength": "2"}, "strength='2': 1 is better", id="strength-text"),
+        pytest.param({"choice": "left", "reasons": "tone"}, "reasons='tone': a list of at most 20", id="letters"),
+        pytest.param({"choice": "left", "reasons": [5]}, r"reasons=\[5\]: a list of at most 20", id="reason-number"),
+        pytest.param({"choice": "left", "reasons": [""]}, r"reasons=\[''\]: a list of at most", id="reason-empty"),
+        pytest.param({"choice": "left", "reasons": ["x" * 101]}, "texts of 1 to 100 characters", id="reason-long"),
+        pytest.param({"choice": "left", "reasons": ["x"] * 21}, "a list of at most 20 texts", id="reasons-many"),
+        pytest.param({"choice": "left", "reasons": None}, "reasons=None: a list of at most", id="reasons-none"),
+        pytest.param({"choice": "left", "note": 5}, "a note is a text of at most 10,000", id="note-number"),
+        pytest.param({"choice": "left", "note": "x" * 10_001}, "a text of at most 10,000 characters", id="note-long"),
+        pytest.param({"choice": "left", "ms": -5}, "ms=-5: whole milliseconds, or None", id="time-negative"),
+        pytest.param({"choice": "left", "ms": 1.5}, "ms=1.5: whole milliseconds, or None", id="time-fraction"),
+        pytest.param({"choice": "left", "ms": "x"}, "ms='x': whole milliseconds, or None", id="time-text"),
+        pytest.param({"choice": "left", "ms": True}, "ms=True: whole milliseconds, or None", id="time-bool"),
+        pytest.param({"choice": "left", "ms": 2**63}, "whole milliseconds, or None", id="time-huge"),
+        pytest.param({"choice": "left", "saw_differences": 1}, "saw_differences=1: True or False", id="differences"),
         pytest.param({"choice": "left", "pairing_id": 999}, "pairing 999 is not asked in this session", id="pairing"),
     ],
 )
@@ -325,6 +367,8 @@ def test_the_columns_that_prompts_use(lab):
     [
         pytest.param({"n": 0}, "n=0: how many pairs", id="none"),
         pytest.param({"n": 2.5}, "n=2.5: how many pairs", id="half"),
+        pytest.param({"n": 10**30}, "how many pairs to compare, from 1 to 1,000,000", id="huge"),
+        pytest.param({"criterion": "x" * 10_001}, "a text of at most 10,000 characters", id="long"),
         pytest.param({"seed": "x", "criterion": None}, "criterion=None: .*; seed='x': a whole number", id="two"),
         pytest.param({"tied": "all"}, "tied='all': say 'identical' or 'whitespace'", id="tied"),
     ],
@@ -395,6 +439,28 @@ def test_ties_both_bad_and_skips_count_as_they_are_said_to(lab):
     won = session.asked[0].pairing.left == 0
     assert verdict.win_rate.estimate == pytest.approx((2 if won else 1) / 3)
     assert verdict.median_s == 1.0
+
+
+def test_a_pair_whose_first_showing_was_skipped_counts_by_its_second(large):
+    """The first vote that is no skip counts, in the verdict and in the preferences; nothing is said of agreement."""
+    session = opened(large, "large", n=40)
+    mirrors = [placed for placed in session.asked if placed.is_mirror]
+    firsts = [placed for placed in session.asked if not placed.is_mirror and is_again(placed, mirrors)]
+    for placed in session.asked:
+        session.vote("me", placed.id, "skip" if placed in firsts else "left" if placed.pairing.left == 0 else "right")
+    session.finish("me")
+    verdict = session.verdict("me")
+    assert (len(mirrors), len(firsts), verdict.skipped) == (3, 3, 3)
+    assert (verdict.n, verdict.sign_test.wins, verdict.sign_test.losses) == (40, 30, 0)
+    assert [vote.position for vote in verdict.counted if vote.is_mirror] == [placed.position for placed in mirrors]
+    assert verdict.self_agreement == stats.Agreement(0, 0, None)
+    pairs, left_out = preferences.preferences(session, "me", prompt="chosen")
+    assert (len(pairs), left_out) == (30, {"skipped": 3, "tied": 10})
+
+
+def is_again(placed, mirrors):
+    """Whether the same pair is among the mirrored ones."""
+    return any(placed.pairing == mirror.pairing.mirrored() for mirror in mirrors)
 
 
 def test_a_rater_who_always_takes_the_left_is_found_out(large):

@@ -207,8 +207,10 @@ def test_a_pairing_is_told_by_its_key():
         ({"template": "terse"}, "terse"),
         ({"temperature": 0.70}, "temperature 0.7"),
         ({"template": "terse", "logprobs": True, "stop": None}, "terse, logprobs true, stop none"),
+        ({"template": "v2.0", "temperature": 1.0}, "v2.0, temperature 1"),
+        ({"model": "llama-3.0", "stop": "1.0", "seed": 10}, "llama-3.0, stop 1.0, seed 10"),
     ],
 )
 def test_labels_are_what_people_say(variant, expected):
-    """A template is called by its name, anything else by its name and value."""
+    """A template is called by its name, anything else by its name and value; 1.0 is 1, but only of numbers."""
     assert label(variant) == expected

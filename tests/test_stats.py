@@ -161,11 +161,15 @@ def test_kappa_as_sas_prints_it():
     [
         pytest.param([], "<Agreement 0 of 0, kappa unknown>", id="nothing"),
         pytest.param([("a", "a")] * 5, "<Agreement 5 of 5, kappa unknown>", id="one-label"),
-        pytest.param([("a", "a"), ("b", "b")] * 3, "<Agreement 6 of 6, kappa 1 [1, 1]>", id="full"),
+        pytest.param([("a", "a"), ("b", "b")], "<Agreement 2 of 2, kappa 1 [-0.315, 1]>", id="full-of-two"),
+        pytest.param([("a", "a"), ("b", "b")] * 3, "<Agreement 6 of 6, kappa 1 [0.219, 1]>", id="full-of-six"),
+        pytest.param([("a", "a"), ("b", "b")] * 50, "<Agreement 100 of 100, kappa 1 [0.926, 1]>", id="full-of-many"),
+        pytest.param([("a", "b"), ("b", "a")], "<Agreement 0 of 2, kappa -1 [-1, 0.315]>", id="none"),
+        pytest.param([("a", "b")] * 5, "<Agreement 0 of 5, kappa 0 [0, 0.434]>", id="none-by-chance"),
     ],
 )
 def test_kappa_at_its_ends(labels, expected):
-    """Where chance alone would agree fully, kappa is unknown."""
+    """Where chance alone would agree fully, kappa is unknown; where all agree or none, its interval has a width."""
     assert repr(stats.cohen_kappa(labels)) == expected
 
 

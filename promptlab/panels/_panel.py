@@ -31,6 +31,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 PACE_S = 0.1  # ten updates a second: Jupyter's server drops messages above 1,000 a second in all
+MOST_PX = 640  # of a snapshot's height
 LIVE_HINT = "run this cell for the live panel"
 
 _OPERATION = "_is_operation"
@@ -155,8 +156,12 @@ class Panel:
         return {"text/plain": repr(self), "text/html": self.html()}
 
     def html(self) -> str:
-        """Return the snapshot in the place where the live panel mounts itself."""
-        return f'<div class="promptlab-panel promptlab-{self._key}">{self.snapshot()}</div>'
+        """Return the snapshot in the place where the live panel mounts itself.
+
+        It is no higher than a panel: Notebook 7 makes a cell with a longer output a small scrolling window, for good.
+        """
+        snapshot = f'<div style="max-height:{MOST_PX}px;overflow:auto">{self.snapshot()}</div>'
+        return f'<div class="promptlab-panel promptlab-{self._key}">{snapshot}</div>'
 
 
 def is_in_kernel() -> bool:

@@ -68,16 +68,21 @@ class PanelWidget(anywidget.AnyWidget):
         super().__init__(view=panel.view, label=panel.label, key=key, first=first)
         self._panel = panel
         self.on_msg(self._answer)
+        self._forget_thread()
 
     def _answer(self, _: object, message: Any, __: object) -> None:
         self.tell(self._panel.handle(message))
 
     def tell(self, content: dict[str, Any]) -> None:
-        """Send a message to all browsers.
-
-        ipykernel 7.4 hands a browser's next message to the thread that sent last on this comm; forgetting that lets a
-        click be heard while a cell blocks. The attribute is private, so nothing depends on it: without it clicks wait.
-        """
+        """Send a message to all browsers."""
         self.send(content)
+        self._forget_thread()
+
+    def _forget_thread(self) -> None:
+        """Let the next message of a browser be heard while a cell blocks.
+
+        ipykernel 7.4 hands it to the thread that sent last on this comm, or opened it. The attribute is private, so
+        nothing depends on it: without it clicks wait for the cell.
+        """
         with suppress(AttributeError, KeyError):
             del self.comm.__dict__["_reply_subshell_id"]

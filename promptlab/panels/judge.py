@@ -1,7 +1,7 @@
 """The blind rating panel: two answers side by side, without a word of where they came from until the end.
 
 What reaches a browser before the session is finished: an opaque token of the pairing, the columns of the case that the
-user named, the system prompt where both sides have the same, the two texts cut at the same length, and how many are
+user named, the system prompt where all variants have the same, the two texts cut at the same length, and how many are
 judged. A token is an HMAC with the session's own secret, so it says nothing, and holds when the kernel is restarted: a
 vote that could not be sent then is sent to the next kernel.
 """
@@ -9,25 +9,36 @@ vote that could not be sent then is sent to the next kernel.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from promptlab import _text, preferences, results
+from promptlab import _text, judging, preferences, results
+from promptlab._json import compact, utf8
 from promptlab.errors import RatingError
-from promptlab.judging import FINISHED, IDENTICAL, Placed, Progress, Session, Shown
-from promptlab.panels._panel import LIVE_HINT, Panel, operation
+from promptlab.judgements import NOTE_CHARS, rater_name
+from promptlab.judging import FINISHED, GONE, IDENTICAL, Placed, Progress, Session, Shown
+from promptlab.panels._panel import LIVE_HINT, Panel, is_in_kernel, operation
 from promptlab.preferences import Exported, PromptOf
 from promptlab.verdicts import Choice, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN_CHARS = 20_000  # of each text; both are cut at the same length
-Reasons = Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(max_length=20)]
+# What is sent of a pair unasked: the first state is part of the widget, and has to stay below 100 kB.
+SIDE_BYTES = 25_000
+INPUTS_BYTES = 15_000  # all columns
+SYSTEM_BYTES = 10_000
+CRITERION_BYTES = 6_000
+WHOLE = 40  # times as much is sent when the whole is asked for: 1 MB of each answer
+CUT = " … (cut)"
+Reason = Annotated[str, Field(min_length=1, max_length=judging.REASON_CHARS)]
+Reasons = Annotated[tuple[Reason, ...], Field(max_length=judging.MOST_REASONS)]
+Token = Annotated[str, Field(max_length=64)]
 
 
 class Judge(Panel):
@@ -48,13 +59,14 @@ class Judge(Panel):
     view = "judge"
     label = "Blind rating"
 
-    def __init__(self, session: Session, *, rater: str, show: Sequence[str], reasons: Sequence[str]) -> None:
+    def __init__(self, session: Session, *, rater: str | None, show: Sequence[str], reasons: Sequence[str]) -> None:
         super().__init__()
-        if not rater or rater == IDENTICAL:
+        self._session = session
+        self.rater = rater_name(rater)
+        if self.rater == IDENTICAL:
             msg = f"rater={rater!r}: name whoever judges; {IDENTICAL!r} stands for pairs that need no judging"
             raise RatingError(msg)
-        self._session = session
-        self.rater = rater
+        judging.check_reasons(reasons)
         self._show = _checked_columns(session, show)
         self._reasons = tuple(reasons)
 
@@ -155,17 +167,18 @@ class Judge(Panel):
 
     def first(self) -> dict[str, Any]:
         """Return the state: where the rater stands, and the pair to judge, or what came out."""
-        progress, is_finished = self.progress, self.is_finished
-        placed = None if is_finished else self._next()
+        progress, is_finished, is_gone = self.progress, self.is_finished, self._session.is_gone
+        placed = None if is_finished or is_gone else self._next()
         left_s = None if progress.median_s is None else progress.median_s * (progress.total - progress.done)
         return {
             "session": self._sealed("session"),
-            "criterion": self._session.criterion,
+            "criterion": _cut(self._session.criterion, CRITERION_BYTES),
             "reasons": self._reasons,
             "done": progress.done,
             "total": progress.total,
             "left_s": left_s,
             "pair": None if placed is None else self._drawn(placed),
+            "gone": GONE if is_gone else None,
             "result": _drawn_result(self.result()) if is_finished else None,
         }
 
@@ -173,19 +186,16 @@ class Judge(Panel):
     def cast(
         self,
         *,
-        token: Annotated[str, Field(max_length=64)],
+        token: Token,
         choice: Choice,
         strength: Annotated[int, Field(ge=1, le=2)] = 1,
         reasons: Reasons = (),
-        note: Annotated[str, Field(max_length=10_000)] = "",
+        note: Annotated[str, Field(max_length=NOTE_CHARS)] = "",
         saw_differences: bool = False,
         ms: Annotated[int, Field(ge=0, lt=2**53)] | None = None,
     ) -> dict[str, Any]:
         """Store a vote on the pairing of a token; return the new state, with the next pair."""
-        placed = self._tokens.get(token)
-        if placed is None:
-            msg = "this vote is on a pair that is not in this session; run the cell again"
-            raise RatingError(msg)
+        placed = self._of_token(token)
         said: dict[str, Any] = {"strength": strength, "reasons": reasons, "note": note, "ms": ms}
         self._session.vote(self.rater, placed.id, choice, saw_differences=saw_differences, **said)
         self._tell()
@@ -201,7 +211,33 @@ class Judge(Panel):
     def reveal(self) -> dict[str, Any]:
         """End the session; return the new state, with the result."""
         self.finish()
+        self._renew()
         return self.first()
+
+    @operation
+    def whole(self, *, token: Token) -> dict[str, Any]:
+        """Return a pair of which some text was cut with much more of it."""
+        return self._drawn(self._of_token(token), times=WHOLE)
+
+    def _of_token(self, token: str) -> Placed:
+        placed = self._tokens.get(token)
+        if placed is None:
+            msg = "this pair is not in this session; run the cell again"
+            raise RatingError(msg)
+        return placed
+
+    def _ipython_display_(self) -> None:
+        """Show it as an output that can be renewed, so that a notebook saved after the end holds what came out."""
+        from IPython.display import display  # noqa: PLC0415 - whoever calls this has it loaded
+
+        display(self._repr_mimebundle_(), raw=True, display_id=self._key)  # type: ignore[no-untyped-call]  # has no types
+
+    def _renew(self) -> None:
+        if is_in_kernel():
+            from IPython.display import update_display  # noqa: PLC0415 - see _ipython_display_
+
+            bundle = self._repr_mimebundle_()
+            update_display(bundle, raw=True, display_id=self._key)  # type: ignore[no-untyped-call]  # has no types
 
     def _tell(self) -> None:
         if "widget" in self.__dict__:  # other pages, and a panel whose votes are cast in Python
@@ -221,6 +257,8 @@ class Judge(Panel):
         return f"<Judge {_text.brief(self._session.criterion)}: {self._judged()}>"
 
     def _judged(self) -> str:
+        if self._session.is_gone:
+            return GONE
         return f"{self.progress.done:,} of {self.progress.total:,} judged"
 
     def _facts(self) -> list[tuple[str, str]]:
@@ -230,15 +268,19 @@ class Judge(Panel):
     def _next(self) -> Placed | None:
         return self._session.next(self.rater)
 
-    def _drawn(self, placed: Placed) -> dict[str, Any]:
+    def _drawn(self, placed: Placed, times: int = 1) -> dict[str, Any]:
         shown = self._session.shown(placed, self._show)
+        inputs = [_cut(text, times * INPUTS_BYTES // len(shown.inputs)) for _, text in shown.inputs]
+        system = shown.system and _cut(shown.system, times * SYSTEM_BYTES)
+        left, right = _cut_alike(shown.left, shown.right, times * SIDE_BYTES)
+        whole = [*(text for _, text in shown.inputs), shown.system, shown.left, shown.right]
         return {
             "token": self._token(placed),
-            "inputs": [[name, text[:SHOWN_CHARS]] for name, text in shown.inputs],
-            "system": shown.system and shown.system[:SHOWN_CHARS],
-            "left": shown.left[:SHOWN_CHARS],
-            "right": shown.right[:SHOWN_CHARS],
-            "is_cut": max(len(shown.left), len(shown.right)) > SHOWN_CHARS,
+            "inputs": [[name, text] for (name, _), text in zip(shown.inputs, inputs, strict=True)],
+            "system": system,
+            "left": left,
+            "right": right,
+            "is_cut": [*inputs, system, left, right] != whole,
         }
 
     @cached_property
@@ -253,10 +295,28 @@ class Judge(Panel):
         return hmac.new(secret, text.encode(), "sha256").hexdigest()[:24]
 
 
-def _checked_columns(session: Session, show: Sequence[str]) -> tuple[str, ...]:
+def _cut_alike(left: str, right: str, most_bytes: int) -> tuple[str, str]:
+    """Return both texts, cut after the same number of characters where either is too long."""
+    fitting = [(_fitting(text, most_bytes), len(text)) for text in (left, right)]
+    most = min((chars for chars, length in fitting if chars < length), default=None)
+    return left[:most], right[:most]
+
+
+def _cut(text: str, most_bytes: int) -> str:
+    most = _fitting(text, most_bytes)
+    return text if most == len(text) else text[:most] + CUT
+
+
+def _fitting(text: str, most_bytes: int) -> int:
+    """Return how many of a text's characters fit into so many bytes of JSON in UTF-8."""
+    places = range(min(len(text), most_bytes) + 1)
+    return bisect_right(places, most_bytes, key=lambda chars: len(compact(utf8(text[:chars])).encode()) - 2) - 1
+
+
+def _checked_columns(session: Session, show: Any) -> tuple[str, ...]:
     columns = results.case_columns(session.run)
-    names = [show] if isinstance(show, str) else list(show)
-    unknown = [name for name in names if name not in columns]
+    names = [show] if isinstance(show, str) or not isinstance(show, Iterable) else list(show)
+    unknown = [name for name in names if not isinstance(name, str) or name not in columns]
     if unknown:
         known = ", ".join(columns) or "there are none"
         msg = f"show={_text.brief(unknown[0])}: only columns of the cases can be shown, which no variant tells: {known}"

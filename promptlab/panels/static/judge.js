@@ -8,16 +8,17 @@ import { wordDiff } from "./diff.js";
 import { bindKeys, dialog } from "./keys.js";
 import { KernelError } from "./rpc.js";
 
-const VOTE_MS = 8_000, RETRY_MS = 3_000, SCROLL_PX = 80;
+const VOTE_MS = 8_000, SLOW_MS = 1_000, RETRY_MS = 3_000, SCROLL_PX = 80;
 const CHOICES = [["left", "Left is better", "1"], ["tie", "Tie", "3"], ["bad", "Both bad", "4"], ["right", "Right is better", "2"]];
 const VOTED = { left: "left is better", right: "right is better", tie: "a tie", bad: "both bad", skip: "skipped" };
-const WAITING = "not saved yet: the kernel does not answer. The vote is kept here and sent when it does"
-  + " (after a restart: when the cell is run again)";
+const SLOW = "not saved yet: waiting for the kernel";
+const WAITING = "not saved yet: the kernel does not answer. The vote is kept in this page and sent when it does"
+  + " (after a restart: when the cell is run again); closing or reloading the page loses it";
 
 export function view(panel) {
   // Votes that wait, by session; of the page, since a cell that is run again draws a new panel.
   const waiting = globalThis[Symbol.for("promptlab.votes")] ??= new Map();
-  const look = judgeElements({ vote, undo, skip: () => vote("skip"), finish: askToFinish, mark: toggleMarks });
+  const look = judgeElements({ vote, undo, skip: () => vote("skip"), finish: askToFinish, mark: toggleMarks, showAll });
   const watch = stopwatch(panel.signal);
   let state = panel.first, shownToken, isMarked = false, sawDifferences = false, isBusy = false;
 
@@ -25,10 +26,11 @@ export function view(panel) {
   scrollTogether(look.left, look.right, panel.signal);
 
   function apply(next) {
-    state = next;
+    const isShown = next.pair && next.pair.token === shownToken;
+    state = isShown ? { ...next, pair: state.pair } : next; // all of a shown pair may be here
     look.drawHead(state);
     if (state.result) { drawResult(); return; }
-    if (state.pair?.token === shownToken) return;
+    if (isShown) return;
     shownToken = state.pair?.token;
     sawDifferences = isMarked;
     look.drawPair(state, isMarked);
@@ -49,10 +51,11 @@ export function view(panel) {
     await sendWaiting();
   }
 
-  async function sendWaiting() {
+  async function sendWaiting({ isAgain = false } = {}) {
     const sent = waiting.get(state.session);
     if (!sent || panel.signal.aborted) return;
     busy(true);
+    const slow = setTimeout(() => { if (!isAgain) panel.say(SLOW); }, SLOW_MS);
     try {
       const next = await panel.call("cast", sent, { timeoutMs: VOTE_MS });
       waiting.delete(state.session);
@@ -64,11 +67,12 @@ export function view(panel) {
       if (error instanceof KernelError) { // it said why, and would say so again
         waiting.delete(state.session);
         busy(false);
+        panel.hello().then(now => { if (now) apply(now); }); // what it knows better
       } else if (!panel.signal.aborted) {
         panel.say(WAITING, { isError: true });
-        setTimeout(sendWaiting, RETRY_MS);
+        setTimeout(() => sendWaiting({ isAgain: true }), RETRY_MS);
       }
-    }
+    } finally { clearTimeout(slow); }
   }
 
   async function ask(operation, said) {
@@ -91,7 +95,7 @@ export function view(panel) {
   function undo() { if (!state.result) ask("take_back", "the last vote is taken back"); }
 
   function askToFinish() {
-    if (state.result || isAsking()) return;
+    if (state.result || state.gone || isAsking()) return;
     if (state.done >= state.total) { ask("reveal", "finished"); return; }
     const end = () => { box.close(); ask("reveal", "finished"); };
     const box = dialog(panel, "Finish now?",
@@ -106,6 +110,18 @@ export function view(panel) {
     sawDifferences ||= isMarked;
     look.drawTexts(state.pair, isMarked);
     panel.say(isMarked ? "what differs is marked; the vote will say that you saw it" : "nothing is marked");
+  }
+
+  async function showAll() {
+    const { token } = state.pair;
+    try {
+      const pair = await panel.call("whole", { token });
+      if (state.pair?.token !== token) return;
+      state = { ...state, pair };
+      look.drawContext(pair, { isWhole: true });
+      look.drawTexts(pair, isMarked);
+      look.element.focus();
+    } catch { /* the panel has said why */ }
   }
 
   const strong = choice => event => vote(choice, event.shiftKey && event.key.startsWith("Arrow"));
@@ -146,10 +162,12 @@ function shiftedDigit(event, vote) {
 }
 
 // What is on the screen while votes are cast, made once and filled anew for every pair.
-function judgeElements({ vote, undo, skip, finish, mark }) {
+function judgeElements({ vote, undo, skip, finish, mark, showAll }) {
   const criterion = h("b.criterion"), progress = h("span.muted"), meter = h("div.meter-fill");
   const left = textSide("Left"), right = textSide("Right");
-  const inputs = h("dl.inputs"), cut = h("div.muted", { hidden: true });
+  const inputs = h("dl.inputs"), cutNote = h("span.muted");
+  const all = h("button.quiet", { onclick: showAll }, "Show all");
+  const cut = h("div.bar.cut", { hidden: true }, cutNote, all);
   const system = h("details.system", { hidden: true }, h("summary", {}, "System prompt, the same on both sides"));
   const systemText = h("div.text", { dir: "auto" });
   system.append(systemText);
@@ -164,8 +182,8 @@ function judgeElements({ vote, undo, skip, finish, mark }) {
   const rating = h("div.rating", {}, inputs, system, h("div.pair", {}, left.side, right.side), cut,
     h("div.choices", { role: "group", "aria-label": "Your verdict" }, choices),
     h("div.bar.why", {}, much, chips, h("label", {}, h("kbd", {}, "n"), note), h("span.push", {}, marks)));
-  const allJudged = h("div.all-judged", { hidden: true }, h("p", {}, "Everything is judged."),
-    h("button.primary", { onclick: finish }, h("kbd", {}, "f"), "Finish and see what came out"));
+  const whyNone = h("p"), end = h("button.primary", { onclick: finish }, h("kbd", {}, "f"), "Finish and see what came out");
+  const allJudged = h("div.all-judged", { hidden: true }, whyNone, end);
   const element = h("div.judging", { tabIndex: 0, role: "group", "aria-label": "Blind rating, ? shows the keys" },
     h("div.bar", {}, criterion, h("span.push", {}, progress)),
     h("div.meter", { "aria-hidden": "true" }, meter),
@@ -184,6 +202,8 @@ function judgeElements({ vote, undo, skip, finish, mark }) {
     if (!state.pair && rating.contains(element.getRootNode().activeElement)) element.focus();
     rating.hidden = !state.pair;
     allJudged.hidden = !!state.pair;
+    whyNone.textContent = state.gone ?? "Everything is judged.";
+    end.hidden = !!state.gone;
     for (const button of element.querySelectorAll(".skip, .finish")) button.hidden = !state.pair;
   }
 
@@ -195,15 +215,20 @@ function judgeElements({ vote, undo, skip, finish, mark }) {
       return chip;
     }));
     if (!pair) return;
+    drawContext(pair);
+    drawTexts(pair, isMarked);
+    left.text.scrollTop = right.text.scrollTop = 0;
+  }
+
+  function drawContext(pair, { isWhole = false } = {}) {
     inputs.hidden = !pair.inputs.length;
     inputs.replaceChildren(...pair.inputs.flatMap(([name, text]) => [h("dt", {}, name), h("dd.text", { dir: "auto" }, text)]));
     system.hidden = pair.system === null;
     systemText.replaceChildren();
     putText(systemText, pair.system ?? "");
     cut.hidden = !pair.is_cut;
-    cut.textContent = "Both texts are cut at the same length.";
-    drawTexts(pair, isMarked);
-    left.text.scrollTop = right.text.scrollTop = 0;
+    all.hidden = isWhole;
+    cutNote.textContent = `Long texts are cut, both answers at the same length.${isWhole ? " judge.pair has all of them." : ""}`;
   }
 
   // Each side has its own text whole; what the other has not is marked in the same way on both.
@@ -216,7 +241,7 @@ function judgeElements({ vote, undo, skip, finish, mark }) {
 
   const why = () => ({ note: note.value.trim(),
     reasons: [...chips.children].filter(isPressed).map(chip => chip.textContent) });
-  return { element, left: left.text, right: right.text, note, why, drawHead, drawPair, drawTexts };
+  return { element, left: left.text, right: right.text, note, why, drawHead, drawPair, drawContext, drawTexts };
 }
 
 function timeLeft({ left_s: seconds, done, total }) {

@@ -105,6 +105,8 @@ function show(host, signal) {
 function viewPanel({ root, body, status, signal }) {
   let pending = 0, told = "";
   const paint = text => { if (status.textContent !== text) status.textContent = text; };
+  const lose = () => { root.classList.add("lost"); told = GONE; paint(GONE); };
+  const find = () => { if (root.classList.contains("lost")) { root.classList.remove("lost"); panel.say(""); } };
   const panel = {
     root, body, signal,
     sheets: [],
@@ -113,18 +115,18 @@ function viewPanel({ root, body, status, signal }) {
     set: shared.set,
     say(text, { isError = false } = {}) { told = text; paint(text); status.classList.toggle("bad", isError); },
     watch(fn) { signal.addEventListener("abort", shared.watch(fn)); },
-    on(fn) { signal.addEventListener("abort", shared.on(fn)); },
+    on(fn) { signal.addEventListener("abort", shared.on(content => { find(); fn(content); })); },
     // Ask the kernel. A refusal is shown and thrown on; so is silence.
     async call(op, args = {}, options = {}) {
       pending += 1;
       const slow = setTimeout(() => { root.classList.add("busy"); paint("kernel is busy, waiting…"); }, BUSY_MS);
       try {
         const answer = await shared.call(op, args, options);
-        root.classList.remove("lost");
+        find();
         return answer;
       } catch (error) {
         if (error instanceof KernelError) panel.say(error.message, { isError: true });
-        else if (error instanceof Unreachable && !signal.aborted) { root.classList.add("lost"); told = GONE; paint(GONE); }
+        else if (error instanceof Unreachable && !signal.aborted) lose();
         throw error;
       } finally {
         pending -= 1;
