@@ -221,7 +221,8 @@ class Run:
         ----------
         rows, columns
             What stands there, one or two things each: `rows="question", columns=["template", "temperature"]`. Without
-            them the cases are compared over the first two settings that vary.
+            them the cases (by the column that the templates use, where that is one and tells them apart) are
+            compared over the first two settings that vary and fit.
         repeats
             `"columns"` gives each repeat a column of its own instead of folding them.
         baseline
@@ -229,7 +230,8 @@ class Run:
             (`("terse", 0.7)`), or the cases' own answer (`{"reference": "capital"}`).
         filters, search
             Which rows are left: `{"show": "different"}`, `{"values": {"lang": ["en"]}}`, `{"status": ["failed"]}`,
-            `{"ranges": {"latency_ms": [2000, None]}}`, ...; words as in `lab.search`.
+            `{"ranges": {"latency_ms": [2000, None]}}`, `{"ratings": [("stars", 5), None]}`, ...; words as in
+            `lab.search`.
         scorer
             Whose scores are shown; the one that scored last by default.
         sort

@@ -55,9 +55,9 @@ def test_what_varies_stands_on_either_side_and_the_rest_is_constant(table):
 
 
 def test_without_a_word_cases_are_compared_over_the_settings(lab):
-    """The usual layout has the cases on the rows and the first two settings that vary on the columns."""
+    """The usual layout has on the rows what the templates are asked with, on the columns two settings that vary."""
     table = Table(lab.store, [1])
-    assert (table.spec.rows, table.spec.columns) == (("case",), ("template", "temperature"))
+    assert (table.spec.rows, table.spec.columns) == (("country",), ("template", "temperature"))
     assert table.layout.columns == [("terse", 0), ("terse", 1), ("chatty", 0), ("chatty", 1)]
 
 
@@ -194,8 +194,9 @@ def test_what_is_not_known_is_none(tmp_path):
         pytest.param({"status": ["failed"]}, ["Kenya"], id="status"),
         pytest.param({"finish_reason": ["length"]}, ["Japan"], id="finish reason"),
         pytest.param({"flags": ["length"]}, ["Japan"], id="flags"),
-        pytest.param({"ratings": [1]}, ["France"], id="rating"),
-        pytest.param({"ratings": [-1]}, [], id="rating of another"),
+        pytest.param({"ratings": [("thumbs", 1)]}, ["France"], id="rating"),
+        pytest.param({"ratings": [("stars", 1)]}, [], id="rating on another scale"),
+        pytest.param({"ratings": [("thumbs", -1)]}, [], id="rating of another"),
         pytest.param({"ratings": [None]}, ["France", "Japan", "Peru"], id="no rating"),
         pytest.param({"ranges": {"length": [30, None]}}, ["France", "Japan"], id="from"),
         pytest.param({"ranges": {"length": [None, 4]}}, ["Peru"], id="up to"),

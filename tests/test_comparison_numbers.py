@@ -76,7 +76,7 @@ def test_heads_have_the_scores_and_the_difference_to_the_baseline(lab):
 
 
 def _keyed(head):
-    return {**head, "values": tuple(head["values"])}
+    return {**head, "values": tuple(each["label"] for each in head["values"])}
 
 
 def test_the_last_scorer_is_shown_unless_another_is_asked_for(lab):
@@ -148,12 +148,14 @@ def test_facets_count_what_is_left(lab, table):
     """Every category and number is of the trials in the rows that are left."""
     change(table, filters={"values": {"template": ["chatty"]}})
     found = measures.facets(table)
-    categories = {each["name"]: {one["value"]: one["count"] for one in each["values"]} for each in found["categories"]}
-    assert categories["status"] == {"ok": 18, "failed": 6}
-    assert categories["finish_reason"] == {"stop": 17, "length": 1}
-    assert categories["flags"] == {"length": 1}
-    assert categories["rating"] == {None: 18}
-    assert categories["temperature"] == {0: 12, 1: 12}
+    categories = {
+        each["name"]: [(one["value"], one["count"]) for one in each["values"]] for each in found["categories"]
+    }
+    assert categories["status"] == [("ok", 18), ("failed", 6)]
+    assert categories["finish_reason"] == [("stop", 17), ("length", 1)]
+    assert categories["flags"] == [("length", 1)]
+    assert categories["rating"] == [(None, 18)]
+    assert categories["temperature"] == [({"at": 0, "label": 0}, 12), ({"at": 1, "label": 1}, 12)]
     lengths = next(each for each in found["numbers"] if each["name"] == "length")
     texts = frame_of(lab).query("template == 'chatty' and status == 'ok'")["output"].str.len()
     assert (lengths["low"], lengths["high"], lengths["unknown"]) == (texts.min(), texts.max(), 6)

@@ -14,6 +14,7 @@ import numpy as np
 
 from promptlab import results
 from promptlab._json import compact
+from promptlab.comparison.spec import MOST_COLUMNS
 from promptlab.comparison.trials import Ints, Mask, Trials
 
 Kind = Literal["run", "template", "parameter", "case", "repeat"]
@@ -37,6 +38,10 @@ class Axis:
     def place(self, value: Any) -> int | None:
         """Return the place of a value, None for one that is none."""
         return self._places.get(_key(value))
+
+    def is_same(self, one: Any, other: Any) -> bool:
+        """Whether two values are one."""
+        return self.place(one) == self.place(other)
 
     def holding(self, values: Sequence[Any]) -> Mask:
         """Return which trials have one of these values."""
@@ -114,14 +119,32 @@ class Axes:
 
     @property
     def usual_rows(self) -> tuple[str, ...]:
-        """What stands on the rows where nothing is asked for."""
-        return ("case",)
+        """What stands on the rows where nothing is asked for: what the templates are asked with, if it tells all.
+
+        That is the one column of the cases that is a variable of the templates, where no two cases share a value of it.
+        """
+        used = [column for column, name in self.case_columns.items() if name in self._trials.variables]
+        is_telling = len(used) == 1 and len(self._axes[used[0]].values) == len(self._trials.cases)
+        return (used[0] if is_telling else "case",)
 
     def usual_columns(self, rows: Sequence[str]) -> tuple[str, ...]:
-        """Return what stands on the columns where nothing is asked for: the first two settings that vary."""
-        settings = [axis.name for axis in self.varying if axis.kind not in {"case", "repeat"} and axis.name not in rows]
-        other = next(name for name in ("template", "version") if name not in rows)
-        return tuple(settings[:_LEVELS]) or (other,)
+        """Return what stands on the columns where nothing is asked for: the first two settings that vary and fit.
+
+        Where none fits, or none varies, it is the setting with the fewest values.
+        """
+        settings = [axis for axis in self._axes.values() if axis.kind != "case" and axis.name not in rows]
+        chosen: list[Axis] = []
+        for axis in settings:
+            is_setting = axis.kind != "repeat" and len(axis.values) > 1
+            if is_setting and len(chosen) < _LEVELS and _combinations([*chosen, axis]) <= MOST_COLUMNS:
+                chosen.append(axis)
+        fewest = sorted(settings, key=lambda axis: (len(axis.values), axis.kind == "run"))[:1]
+        return tuple(axis.name for axis in chosen or fewest)
+
+
+def _combinations(axes: Sequence[Axis]) -> int:
+    """Return how many different combinations of the values of these axes the trials have."""
+    return len(np.unique(np.stack([axis.codes for axis in axes]), axis=1).T) if len(axes[0].codes) else 0
 
 
 def _axis(name: str, kind: Kind, values: Sequence[Any], codes: Ints) -> Axis:

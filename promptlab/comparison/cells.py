@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from promptlab import _text, judgements
+from promptlab.comparison.axes import Axis
 from promptlab.comparison.layout import shown
 from promptlab.comparison.table import Table
-from promptlab.comparison.trials import OK, STATUSES, Ints
+from promptlab.comparison.trials import OK, STATUSES, Ints, chars_of
 from promptlab.judgements import NOTHING, Judgement
 
 if TYPE_CHECKING:
@@ -20,19 +21,22 @@ if TYPE_CHECKING:
 
 CLIP_CHARS = 1_200
 REASON_CHARS = 500
-CONTEXT_CHARS = 300  # of a case's value beside a row
+LABEL_CHARS = 300  # of a value before a row, and of those beside it
+VALUE_CHARS = 80  # of a value of an axis elsewhere
+MOST_CONTEXT = 8  # values beside a row
+PAGE_CHARS = 2_000_000  # of all texts of a page together
 
 # The text is cut as bytes, since SQLite's substr ends at a NUL; no character has more than four.
-_SHOWN = """
+_SHOWN = f"""
 select trials.id, samples.state, samples.reason, trials.repeat, trials.reused, trials.case_id, outputs.id as output_id,
-  substr(cast(outputs.text as blob), 1, 4 * :chars) as text, length(outputs.text) as chars, outputs.finish_reason,
+  substr(cast(outputs.text as blob), 1, 4 * :chars) as text, {chars_of("outputs.text")} as chars, outputs.finish_reason,
   outputs.flags, attempts.latency_ms, outputs.prompt_tokens, outputs.completion_tokens, outputs.cost_usd,
   outputs.logprobs is not null as has_logprobs
 from json_each(:ids) as wanted cross join trials on trials.id = wanted.value
 join samples on samples.id = trials.sample_id
 left join outputs on outputs.id = coalesce(trials.output_id, samples.output_id)
 left join attempts on attempts.id = outputs.attempt_id
-"""
+"""  # noqa: S608 - a query of our own
 _SCORES = """
 select output_id, case_id, value, label, detail from scores
 where scorer = :scorer and output_id in (select value from json_each(:ids)) order by id
@@ -53,52 +57,80 @@ def page(
     """Return some rows as they are shown, from a place in their order; see the protocol in `panels/matrix.py`."""
     layout = table.layout
     chosen = range(len(layout.columns)) if columns is None else columns
+    chars = min(chars, max(1, PAGE_CHARS // max(1, n * len(chosen))))
     rows = layout.order[start : start + n].tolist()
     cells = [[layout.cell(row, column) for column in chosen] for row in rows]
     places = [Place(cell) for line in cells for cell in line if cell is not None]
     drawn = dict(zip((place.cell for place in places), draw(table, places, chars=chars), strict=True))
     return [
-        {**head(table, row), "cells": [None if cell is None else drawn[cell] for cell in line]}
+        {**head(table, row, chars=chars), "cells": [None if cell is None else drawn[cell] for cell in line]}
         for row, line in zip(rows, cells, strict=True)
     ]
 
 
-def head(table: Table, row: int) -> dict[str, Any]:
+def head(table: Table, row: int, *, chars: int = CLIP_CHARS) -> dict[str, Any]:
     """Return what stands before a row."""
     layout = table.layout
     return {
         "index": int(layout.index_of[row]),
         "key": layout.key(row),
-        "labels": layout.labels(row),
+        "labels": [label(value, LABEL_CHARS) for value in layout.labels(row)],
         "context": context(table, row),
-        "reference": reference(table, row),
+        "reference": _cut(reference(table, row), chars),
     }
+
+
+def label(value: Any, chars: int = VALUE_CHARS) -> Any:
+    """Return a value of an axis as it is shown: a long text is cut."""
+    return value if not isinstance(value, str) or len(value) <= chars else f"{value[: chars - 1]}…"
+
+
+def value_of(axis: Axis, place: int) -> dict[str, Any]:
+    """Return a value of an axis as browsers know it: by its place among all, and how it is shown."""
+    return {"at": place, "label": label(axis.values[place])}
+
+
+def values_of(axes: Sequence[Axis], values: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return one value of each axis as browsers know it."""
+    return [
+        value_of(axis, place)
+        for axis, value in zip(axes, values, strict=True)
+        if (place := axis.place(value)) is not None
+    ]
+
+
+def _cut(text: str | None, chars: int) -> str | None:
+    return None if text is None else text[:chars]
 
 
 def context(table: Table, row: int) -> list[tuple[str, Any]]:
     """Return the values of the cases' other columns that are the same all along a row."""
     cases = np.unique(table.trials.case[table.layout.trials_of_row(row)]).tolist()
-    found = []
+    found: list[tuple[str, Any]] = []
     for column, name in table.axes.case_columns.items():
-        if column not in table.layout.spec.rows:
+        if column not in table.layout.spec.rows and len(found) < MOST_CONTEXT:
             values = {shown(table.trials.cases[case].get(name)) for case in cases}
             if len(values) == 1 and (value := values.pop()) is not None:
-                found.append((column, value[:CONTEXT_CHARS]))
+                found.append((column, label(value, LABEL_CHARS)))
     return found
 
 
 def reference(table: Table, row: int) -> str | None:
-    """Return the reference answer of a row, with a reference as the baseline."""
-    column = table.layout.spec.reference
-    if column is None:
-        return None
-    case = table.trials.case[table.layout.trials_of_row(row)[0]]
-    return shown(table.trials.cases[case].get(table.axes.case_columns[column]))
+    """Return the reference answer of a row whose trials all have the same, with a reference as the baseline."""
+    references = table.layout.references
+    cases = np.unique(table.trials.case[table.layout.trials_of_row(row)]).tolist()
+    values = set() if references is None else {references[case] for case in cases}
+    return values.pop() if len(values) == 1 else None
 
 
 def draw(table: Table, places: Sequence[Place], *, chars: int = CLIP_CHARS) -> list[dict[str, Any]]:
     """Return some cells as they are shown."""
     layout, trials = table.layout, table.trials
+    trials.check()
+    is_compared = layout.spec.baseline is not None
+    if is_compared:  # all at once, instead of one by one
+        compared = {cell for place in places for cell in (place.cell, _base_of(table, place.cell)) if cell is not None}
+        trials.texts.learn(key for cell in compared for key in trials.output[layout.trials_in(cell)].tolist())
     variants = [layout.variants(place.cell) for place in places]
     mine = [found[min(place.variant, len(found) - 1)] for place, found in zip(places, variants, strict=True)]
     keys = [int(trials.id[some[0]]) for some in mine]
@@ -108,17 +140,25 @@ def draw(table: Table, places: Sequence[Place], *, chars: int = CLIP_CHARS) -> l
     scores = _scores(table, outputs)
     cells = []
     for place, found, some, key in zip(places, variants, mine, keys, strict=True):
-        row = rows[key]
+        row, trial = rows[key], int(some[0])
+        said = said_of(said_now.get(row["output_id"], NOTHING), table.rater)
         cells.append(
             {
                 **_fold(table, place, found, some),
                 **_answer(table, row, chars),
+                "reference": None if layout.references is None else _cut(layout.references[trials.case[trial]], chars),
+                "equal": layout.is_equal(place.cell, trial) if is_compared else None,
                 "score": scores.get((row["output_id"], row["case_id"])),
-                **said_of(said_now.get(row["output_id"], NOTHING), table.rater),
+                **said,
+                "note": _cut(said["note"], chars),
                 "change": None if layout.changes is None else _number(layout.changes[place.cell]),
             }
         )
     return cells
+
+
+def _base_of(table: Table, cell: int) -> int | None:
+    return None if table.layout.references is not None else table.layout.base_of(cell)
 
 
 def _fold(table: Table, place: Place, variants: list[Ints], mine: Ints) -> dict[str, Any]:
@@ -165,13 +205,11 @@ def _answer(table: Table, row: Row, chars: int) -> dict[str, Any]:
 _STATUS = dict(zip(("done", "failed", "stopped", "leased", "todo"), STATUSES, strict=True))
 
 
-def _clipped(row: Row, chars: int) -> tuple[str | None, int]:
-    """Return the first characters of a text, and how many it has in all."""
+def _clipped(row: Row, chars: int) -> tuple[str | None, int | None]:
+    """Return the first characters of a text, and how many it has in all; None without a text."""
     if not row["text"]:  # SQLite has no empty part of a blob
-        return (None if row["chars"] is None else ""), 0
-    read = row["text"].decode(errors="ignore")
-    is_whole = len(row["text"]) < 4 * chars
-    return read[:chars], len(read) if is_whole else max(len(read), row["chars"])
+        return (None if row["chars"] is None else ""), row["chars"]
+    return row["text"].decode(errors="ignore")[:chars], row["chars"]
 
 
 def _utf16(text: str, spans: Sequence[tuple[int, int]]) -> list[list[int]]:
@@ -190,7 +228,7 @@ def _scores(table: Table, outputs: Sequence[int]) -> Mapping[tuple[int, int], di
 
 def _score(row: Row) -> dict[str, Any]:
     detail = row["detail"]
-    return {"value": row["value"], "label": row["label"], "detail": None if detail is None else detail[:CLIP_CHARS]}
+    return {"value": row["value"], "label": _cut(row["label"], LABEL_CHARS), "detail": _cut(detail, CLIP_CHARS)}
 
 
 def said_of(said: Judgement, rater: str) -> dict[str, Any]:

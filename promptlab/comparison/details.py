@@ -8,7 +8,7 @@ from typing import Any
 
 from promptlab import judgements, results
 from promptlab._json import compact
-from promptlab.comparison.cells import Place, draw, head, reference
+from promptlab.comparison.cells import Place, draw, head, label
 from promptlab.comparison.table import Table
 from promptlab.results import LoggedRequest
 
@@ -46,10 +46,10 @@ def detail(table: Table, row: int, column: int, cell: int, variant: int = 0) -> 
     output = trial["output_id"]
     said = {"ratings": [], "notes": []} if output is None else judgements.said(table.store, output)
     return {
-        "row": head(table, row),
-        "column": list(table.layout.columns[column]),
+        "row": head(table, row, chars=MOST_CHARS),
+        "column": [label(value) for value in table.layout.columns[column]],
         "cell": drawn,
-        "baseline": _baseline(table, row, cell),
+        "baseline": drawn["reference"] if table.layout.spec.reference else _baseline(table, cell),
         "prompt": list(_prompt(logged)),
         "request": logged.body[:MOST_CHARS],
         "request_id": logged.id,
@@ -66,14 +66,11 @@ def detail(table: Table, row: int, column: int, cell: int, variant: int = 0) -> 
     }
 
 
-def _baseline(table: Table, row: int, cell: int) -> str | None:
-    """Return the whole text that a cell is compared with."""
+def _baseline(table: Table, cell: int) -> str | None:
+    """Return the whole text of the cell that a cell is compared with."""
     layout = table.layout
-    if layout.spec.reference is not None:
-        return reference(table, row)
-    base = layout.baselines[layout.cell_column[cell]]
-    other = None if base is None else layout.cell(row, base)
-    if other is None or layout.spec.column_baseline is None:
+    other = None if layout.spec.column_baseline is None else layout.base_of(cell)
+    if other is None:
         return None
     output = int(table.trials.output[layout.variants(other)[0][0]])
     rows = table.store.read(_TEXT, (output,))

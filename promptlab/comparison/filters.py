@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from promptlab._json import compact
+from promptlab.comparison.spec import RATINGS
 from promptlab.comparison.trials import FAILED, OK, STATUSES, STOPPED, Floats, Ints, Mask, text_key
 
 if TYPE_CHECKING:
@@ -38,9 +39,9 @@ def _conditions(table: Table) -> list[Mask]:
     if filters.flags:
         conditions.append(trials.endings.having_flag(filters.flags)[members])
     if filters.ratings:
-        mine, values = table.my_ratings[members], [each for each in filters.ratings if each is not None]
+        mine, wanted = table.my_ratings[members], [each for each in filters.ratings if each is not None]
         is_unrated = np.isnan(mine) & (trials.status[members] == OK) & (None in filters.ratings)
-        conditions.append(is_unrated | np.isin(mine, values))
+        conditions.append(is_unrated | np.isin(mine, [RATINGS.index(each) for each in wanted]))
     for name, (low, high) in filters.ranges.items():
         conditions.append(_within(table.measure(name)[members], low, high))
     return conditions
@@ -83,7 +84,8 @@ def _same(table: Table) -> Mask:
 def _differing(table: Table) -> tuple[Mask, Mask]:
     """Return which rows hold answers that differ, and which hold several that are all the same.
 
-    All answers of a row are compared with one another; with a baseline, only those with their baseline's.
+    All answers of a row are compared with one another; with a baseline, only those with their baseline's. Each is
+    compared with the reference of its own case.
     """
     layout = table.layout
     answered = table.trials.status[layout.members] == OK
@@ -94,10 +96,10 @@ def _differing(table: Table) -> tuple[Mask, Mask]:
         groups = rows * len(layout.columns) + _compared(layout, baseline)[layout.member_column[answered]]
     if layout.references is not None:
         keys = np.array([text_key(text) for text in layout.references], np.int64)
-        has_one = keys[rows] != text_key(None)
-        rows, hashes = rows[has_one], hashes[has_one]
-        rows, hashes = np.concatenate([rows, rows]), np.concatenate([hashes, keys[rows]])
-        groups = rows
+        mine = keys[table.trials.case[layout.members]]
+        has_both = answered & (mine != text_key(None))
+        different = layout.rows_with(has_both & (table.trials.hashes[layout.members] != mine))
+        return different, layout.rows_with(has_both) & ~different
     return _unequal(groups, hashes, rows, layout.rows_in_all)
 
 

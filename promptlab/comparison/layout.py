@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from promptlab import _text
 from promptlab._json import compact
 from promptlab.comparison.axes import Axes, Axis
 from promptlab.comparison.spec import MOST_COLUMNS, Spec
-from promptlab.comparison.trials import NO_OUTPUT, OK, Floats, Ints, Mask, Trials
+from promptlab.comparison.trials import NO_OUTPUT, OK, Floats, Ints, Mask, Trials, text_key
 from promptlab.errors import ComparisonError
 
 if TYPE_CHECKING:
     from promptlab.search import Found
 
 NOWHERE = -1
+_NAMED = 12  # columns in a message
 
 
 class Layout:
@@ -50,6 +52,8 @@ class Layout:
         self.column_axes = [axes[name] for name in spec.levels]
         self._arrange()
         self.baselines = [self._baseline_of(column) for column in range(len(self.columns))]
+        if self.columns and spec.column_baseline is not None and all(base is None for base in self.baselines):
+            self._check_baseline(spec.column_baseline)
         self.order: Ints = np.arange(self.rows_in_all)
         self.search: Found | None = None
         self.changes: Floats | None = None
@@ -69,6 +73,7 @@ class Layout:
                 f"{on} on the columns makes {len(column_codes):,} of them; {MOST_COLUMNS} are possible; put it on rows"
             )
             raise ComparisonError(msg)
+        self._column_codes: Ints = column_codes
         row_codes, rows = np.unique(_combined(self.row_axes)[places], return_inverse=True)
         self._row_codes = _divided(row_codes, self.row_axes)
         self.columns = [self._values(codes) for codes in _divided(column_codes, self.column_axes)]
@@ -83,14 +88,27 @@ class Layout:
     @cached_property
     def hidden(self) -> list[tuple[Any, ...]]:
         """The columns that are hidden, of those there are; one that others are compared with never is."""
+        there = [values for values in map(self._known, self.spec.hidden) if values is not None]
+        return [values for values in there if not self._is_baseline(values)]
+
+    def _known(self, values: Sequence[Any]) -> tuple[Any, ...] | None:
+        """Return values of the column axes in the form that they have there, None where one is none of them."""
+        places = [axis.place(value) for axis, value in zip(self.column_axes, values, strict=False)]
+        if len(values) != len(self.column_axes) or None in places:
+            return None
+        return self._values([place for place in places if place is not None])
+
+    def _is_baseline(self, values: Sequence[Any]) -> bool:
         baseline = self.spec.column_baseline or {}
-        found = []
-        for values in self.spec.hidden:
-            named = dict(zip(self.spec.levels, values, strict=False))
-            is_baseline = bool(baseline) and all(named.get(name) == value for name, value in baseline.items())
-            if not is_baseline and _code_of(values, self.column_axes) is not None:
-                found.append(values)
-        return found
+        named = dict(zip(self.spec.levels, values, strict=True))
+        return bool(baseline) and all(self._axes[name].is_same(named[name], value) for name, value in baseline.items())
+
+    def _check_baseline(self, baseline: Mapping[str, Any]) -> None:
+        """Raise where no column is the baseline: its values are there, but not together, or a filter took it out."""
+        if not any(map(self._is_baseline, self.columns)):
+            there = ", ".join(_text.brief(values, 40) for values in self.columns[:_NAMED])
+            msg = f"baseline={_text.brief(dict(baseline))}: no column that is left has this; there are {there}"
+            raise ComparisonError(msg)
 
     def _values(self, codes: Sequence[int]) -> tuple[Any, ...]:
         return tuple(axis.values[code] for axis, code in zip(self.column_axes, codes, strict=True))
@@ -112,9 +130,26 @@ class Layout:
         return len(self._row_codes)
 
     def column_of(self, values: Sequence[Any]) -> int | None:
-        """Return the column of these values."""
-        wanted = compact(list(values))
-        return next((place for place, column in enumerate(self.columns) if compact(list(column)) == wanted), None)
+        """Return the column of these values, None where there is none: equal values are equal in whatever form."""
+        code = _code_of(values, self.column_axes)
+        at = np.flatnonzero(self._column_codes == (NOWHERE if code is None else code))
+        return int(at[0]) if len(at) else None
+
+    @property
+    def has_sort_column(self) -> bool:
+        """Whether the column that rows are sorted by is there, if one is named."""
+        return self.spec.sort.column is None or self.column_of(self.spec.sort.column) is not None
+
+    @property
+    def sort_column(self) -> int | None:
+        """The column that rows are sorted by, if one is named; one that is not there is an error."""
+        values = self.spec.sort.column
+        place = None if values is None else self.column_of(values)
+        if values is not None and place is None:
+            there = ", ".join(_text.brief(column, 40) for column in self.columns[:_NAMED]) or "none"
+            msg = f"sort['column']={_text.brief(values)}: there is no such column; there are {there}"
+            raise ComparisonError(msg)
+        return place
 
     def labels(self, row: int) -> list[Any]:
         """Return the value of each row axis."""
@@ -210,20 +245,52 @@ class Layout:
             mains[cell] = self.variants(cell)[0][0]
         return mains
 
-    @property
+    @cached_property
     def references(self) -> list[str | None] | None:
-        """The reference answer of each row, with a reference as the baseline."""
+        """The reference answer of each case, with a reference as the baseline."""
         name = self.spec.reference
         if name is None:
             return None
         column = self._axes.case_columns[name]
-        firsts = np.zeros(self.rows_in_all, np.int64)
-        firsts[self.member_row[::-1]] = self.members[::-1]
-        cases = [self._trials.cases[case] for case in self._trials.case[firsts].tolist()]
-        return [shown(case.get(column)) for case in cases]
+        return [shown(case.get(column)) for case in self._trials.cases]
 
+    def forget_answers(self) -> None:
+        """Find anew, next time, what each cell shows first: answers came."""
+        for name in ("mains", "base_cells"):
+            self.__dict__.pop(name, None)
+
+    def base_of(self, cell: int) -> int | None:
+        """Return the cell that one is compared with, None where there is none: the row's first without a baseline."""
+        if self.spec.column_baseline is None:
+            first = int(self.base_cells[cell])
+            return None if first == NOWHERE else first
+        base = self.baselines[self.cell_column[cell]]
+        return None if base is None else self.cell(int(self.cell_row[cell]), base)
+
+    def is_equal(self, cell: int, trial: int | None = None) -> bool | None:
+        """Whether a cell's answer is in whole that which it is compared with; None without an answer on both sides.
+
+        It is the answer that the cell shows first, unless another of its trials is given.
+        """
+        mine = int(self.variants(cell)[0][0]) if trial is None else trial
+        if self.references is not None:
+            reference = self.references[self._trials.case[mine]]
+            other = None if reference is None else text_key(reference)
+        else:
+            base = self.base_of(cell)
+            other = None if base is None else self._key_of(int(self.variants(base)[0][0]))
+        key = self._key_of(mine)
+        return None if key is None or other is None else key == other
+
+    def _key_of(self, trial: int) -> int | None:
+        """Return what is equal where texts are, None without an answer."""
+        output = int(self._trials.output[trial])
+        self._trials.texts.learn([output])
+        return None if self._trials.status[trial] != OK else self._trials.texts.hashes[output]
+
+    @cached_property
     def base_cells(self) -> Ints:
-        """Return the cell that each is compared with or `NOWHERE`; without a baseline, the row's first answer."""
+        """The cell that each is compared with or `NOWHERE`; without a baseline, the row's first answer."""
         if self.spec.column_baseline is not None:
             bases = np.array([NOWHERE if base is None else base for base in self.baselines], np.int64)[self.cell_column]
             wanted = np.where(bases == NOWHERE, NOWHERE, self.cell_row * len(self.columns) + bases)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from promptlab.comparison.cells import value_of, values_of
 from promptlab.comparison.layout import Layout
 from promptlab.comparison.order import row_means
-from promptlab.comparison.spec import NUMBERS
+from promptlab.comparison.spec import NUMBERS, RATINGS
 from promptlab.comparison.table import Table
 from promptlab.comparison.trials import FAILED, OK, STATUSES, STOPPED, Floats, Ints
 
@@ -43,7 +44,7 @@ def heads(table: Table) -> list[dict[str, Any]]:
     bases = set(layout.baselines) if layout.spec.column_baseline is not None else set()
     return [
         {
-            "values": list(layout.columns[column]),
+            "values": values_of(layout.column_axes, layout.columns[column]),
             "baseline": layout.baselines[column],
             "is_baseline": column in bases,
             "trials": int(trials_of[column]),
@@ -161,8 +162,9 @@ def _flags(table: Table, members: Ints) -> dict[str, Any]:
 
 def _ratings(table: Table, members: Ints) -> dict[str, Any]:
     mine = table.my_ratings[members]
-    values, numbers = np.unique(mine[~np.isnan(mine)], return_counts=True)
-    found = [{"value": value, "count": number} for value, number in zip(values.tolist(), numbers.tolist(), strict=True)]
+    places, numbers = np.unique(mine[~np.isnan(mine)], return_counts=True)
+    given = zip(places.astype(int).tolist(), numbers.tolist(), strict=True)
+    found: list[dict[str, Any]] = [{"value": list(RATINGS[place]), "count": number} for place, number in given]
     unrated = int((np.isnan(mine) & (table.trials.status[members] == OK)).sum())
     found += [{"value": None, "count": unrated}] if unrated else []
     return {"name": "rating", "filter": "ratings", "values": found, "of": len(found)}
@@ -172,7 +174,11 @@ def _axes(table: Table, members: Ints) -> list[dict[str, Any]]:
     """Return the axes with few enough values to choose from."""
     most = max(MOST_VALUES, _LARGE_SHARE * len(table.trials) / max(1, len(table.layout.columns)))
     few = [axis for axis in table.axes.varying if len(axis.values) <= most and axis.name != "case"]
-    return [_category(axis.name, "values", list(axis.values), axis.codes[members]) for axis in few]
+    found = [(axis, _category(axis.name, "values", list(range(len(axis.values))), axis.codes[members])) for axis in few]
+    return [
+        {**each, "values": [{**one, "value": value_of(axis, one["value"])} for one in each["values"]]}
+        for axis, each in found
+    ]
 
 
 def _number(name: str, values: Floats) -> dict[str, Any] | None:

@@ -14,20 +14,23 @@ if TYPE_CHECKING:
     from promptlab.comparison.table import Table
 
 _COMPARED_CHARS = 2_000  # of each text, for how much it changed
+_LEAST_CHANGE = 1 / (2 * _COMPARED_CHARS)  # of texts that differ after these: one character of both
 _CLIPPED = """
-select outputs.id, substr(text, 1, ?) from json_each(?) as wanted cross join outputs on outputs.id = wanted.value
-"""
+select outputs.id, substr(cast(text as blob), 1, 4 * ?)
+from json_each(?) as wanted cross join outputs on outputs.id = wanted.value
+"""  # as bytes, since SQLite's substr ends at a NUL; no character has more than four
 
 
 def ordered(table: Table, rows: Ints) -> Ints:
     """Return rows in the order that the spec asks for; equals stay in plan order."""
     sort, layout = table.layout.spec.sort, table.layout
+    place = layout.sort_column
     if sort.by == "plan":
         return rows[::-1] if sort.is_descending else rows
     if sort.by == "label":
         ranked = sorted(rows.tolist(), key=lambda row: [_sortable(value) for value in layout.labels(row)])
         return np.array(ranked[::-1] if sort.is_descending else ranked, np.int64)
-    values = _row_values(table)[rows]
+    values = _row_values(table, place)[rows]
     return rows[np.argsort(-values if sort.is_descending else values, kind="stable")]
 
 
@@ -38,11 +41,9 @@ def _sortable(value: Any) -> tuple[int, Any]:
     return (0, value) if isinstance(value, int | float) else (1, str(value).casefold())
 
 
-def _row_values(table: Table) -> Floats:
-    """Return what rows are sorted by, NaN where unknown; of one column, where the sort names one that is there."""
-    layout, trials = table.layout, table.trials
-    by, column = layout.spec.sort.by, layout.spec.sort.column
-    place = None if column is None else layout.column_of(column)
+def _row_values(table: Table, place: int | None) -> Floats:
+    """Return what rows are sorted by, NaN where unknown; of one column, where the sort names one."""
+    layout, trials, by = table.layout, table.trials, table.layout.spec.sort.by
     chosen = np.ones(len(layout.members), bool) if place is None else layout.member_column == place
     if by == "changed":
         cells = np.ones(len(layout.cell_row), bool) if place is None else layout.cell_column == place
@@ -136,21 +137,23 @@ def _distances(table: Table) -> Floats:
     layout = table.layout
     here = table.trials.output[layout.mains]
     texts, pairs = _clipped(table, here), []
-    references = layout.references
-    bases = layout.base_cells()
-    for cell, (output, base, row) in enumerate(
-        zip(here.tolist(), bases.tolist(), layout.cell_row.tolist(), strict=True)
-    ):
-        other = texts.get(int(here[base]) if base >= 0 else NO_OUTPUT) if references is None else references[row]
+    references, cases = layout.references, table.trials.case[layout.mains].tolist()
+    for cell, (output, base, case) in enumerate(zip(here.tolist(), layout.base_cells.tolist(), cases, strict=True)):
+        other = texts.get(int(here[base]) if base >= 0 else NO_OUTPUT) if references is None else references[case]
         if output != NO_OUTPUT and other is not None:
             pairs.append((cell, texts[output], other[:_COMPARED_CHARS]))
     found = np.full(len(here), np.nan)
     if pairs:
         cells, mine, others = zip(*pairs, strict=True)
         found[list(cells)] = cpdist(mine, others, scorer=Indel.normalized_distance, dtype=np.float64)
+    alike = [cell for cell, text, _ in pairs if found[cell] == 0 and len(text) == _COMPARED_CHARS]
+    of_these = np.array(alike, np.int64)
+    table.trials.texts.learn(here[np.concatenate([of_these, layout.base_cells[of_these]])].tolist())
+    found[np.array([cell for cell in alike if not layout.is_equal(cell)], np.int64)] = _LEAST_CHANGE
     return found
 
 
 def _clipped(table: Table, outputs: Ints) -> dict[int, str]:
     asked = (_COMPARED_CHARS, json.dumps(np.unique(outputs[outputs != NO_OUTPUT]).tolist()))
-    return {key: text or "" for rows in table.store.batches(_CLIPPED, asked) for key, text in rows}
+    found = (row for rows in table.store.batches(_CLIPPED, asked) for row in rows)
+    return {key: (text or b"").decode(errors="ignore")[:_COMPARED_CHARS] for key, text in found}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from promptlab import _text
 from promptlab._json import plain
 from promptlab.errors import ComparisonError
+from promptlab.judgements import VALUES
 
 if TYPE_CHECKING:
     from promptlab.comparison.axes import Axes
@@ -35,6 +36,8 @@ Status = Literal["ok", "failed", "stopped", "running", "todo"]
 
 #: What `ranges` may name.
 NUMBERS = ("latency_ms", "cost_usd", "completion_tokens", "length", "score")
+#: Every rating there can be.
+RATINGS = tuple((scale, value) for scale, values in VALUES.items() for value in values)
 MOST_COLUMNS = 100
 REFERENCE = "reference"
 
@@ -44,14 +47,17 @@ _ASCENDING = ("plan", "label", "regressions", "rank")  # in their natural order;
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which rows are left: those in which one trial meets all of this; `values` takes trials out altogether."""
+    """Which rows are left: those in which one trial meets all of this; `values` takes trials out altogether.
+
+    A rating is named with its scale, `("stars", 5)`; None is none.
+    """
 
     show: Show = "all"
     values: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     status: Sequence[str] = ()
     finish_reason: Sequence[str | None] = ()
     flags: Sequence[str] = ()
-    ratings: Sequence[float | None] = ()
+    ratings: Sequence[tuple[str, float] | None] = ()
     ranges: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
 
 
@@ -135,8 +141,8 @@ class Spec:
     def fitted(self, axes: Axes, scorers: Sequence[str]) -> Spec:
         """Return the spec with its defaults filled in from what varies; a name that is none is an error.
 
-        Columns and values that are not there any more (hidden ones, the column of a sort) are let go without a word,
-        since a saved view is used with other runs.
+        Values come out in the form that their axis has them in. Hidden columns that are not there any more are let go
+        without a word, since a saved view is used with other runs.
         """
         rows = self.rows or axes.usual_rows
         spec = replace(self, rows=rows, columns=self.columns or axes.usual_columns(rows))
@@ -153,7 +159,10 @@ class Spec:
         ]
         if found := list(filter(None, problems)):
             raise ComparisonError(found)
-        return spec
+        if spec.column_baseline is None:
+            return spec
+        places = {name: axes[name].place(value) for name, value in spec.column_baseline.items()}
+        return replace(spec, baseline={name: axes[name].values[place or 0] for name, place in places.items()})
 
     @property
     def column_baseline(self) -> Mapping[str, Any] | None:
@@ -254,6 +263,18 @@ def _list_of(*kinds: type) -> Callable[[Any, str, list[str]], Any]:
     return read
 
 
+def _ratings(value: Any, name: str, problems: list[str]) -> Any:
+    if not isinstance(value, list | tuple) or not all(each is None or _is_rating(each) for each in value):
+        needed = "write [('thumbs', 1), ('stars', 5), None]: a scale and a value on it, None for no rating"
+        problems.append(f"{name}={_text.brief(value)}: {needed}")
+        return ()
+    return tuple(None if each is None else (each[0], each[1]) for each in value)
+
+
+def _is_rating(rating: Any) -> bool:
+    return isinstance(rating, list | tuple) and tuple(rating) in RATINGS
+
+
 def _statuses(value: Any, name: str, problems: list[str]) -> Any:
     read = _choice(*get_args(Status))
     return tuple(read(each, name, problems) for each in _list_of(str)(value, name, problems))
@@ -333,7 +354,7 @@ _FILTERS: dict[str, Callable[[Any, str, list[str]], Any]] = {
     "status": _statuses,
     "finish_reason": _list_of(str, type(None)),
     "flags": _list_of(str),
-    "ratings": _list_of(int, float, type(None)),
+    "ratings": _ratings,
     "ranges": _ranges,
 }
 _READ: dict[str, Callable[[Any, str, list[str]], Any]] = {

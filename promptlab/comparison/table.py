@@ -7,6 +7,7 @@ it shows is its most frequent answer. Rows keep their order while a run fills th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -15,7 +16,7 @@ from promptlab import judgements, search
 from promptlab.comparison import filters, order
 from promptlab.comparison.axes import Axes
 from promptlab.comparison.layout import Layout
-from promptlab.comparison.spec import Spec
+from promptlab.comparison.spec import RATINGS, Spec
 from promptlab.comparison.trials import MEASURES, NO_OUTPUT, Floats, Ints, Trials
 from promptlab.judgements import Judgement
 from promptlab.store import Store
@@ -53,9 +54,17 @@ class Table:
         return self.layout.spec
 
     def lay_out(self, spec: Spec) -> None:
-        """Take another spec; one that cannot be raises `ComparisonError` and changes nothing."""
+        """Take another spec; one that cannot be raises `ComparisonError` and changes nothing.
+
+        The column that rows were sorted by already is let go where the spec has it no more.
+        """
         before = getattr(self, "layout", None)
-        self.layout = Layout(self.trials, self.axes, spec.fitted(self.axes, self.trials.scorers if spec.scorer else ()))
+        self.trials.check()
+        layout = Layout(self.trials, self.axes, spec.fitted(self.axes, self.trials.scorers if spec.scorer else ()))
+        if before is not None and before.spec.sort == spec.sort and not layout.has_sort_column:
+            self.lay_out(replace(spec, sort=replace(spec.sort, column=None)))
+            return
+        self.layout = layout
         try:
             self._search()
             self.layout.order = order.ordered(self, filters.rows_left(self))
@@ -81,7 +90,7 @@ class Table:
         changed = self.trials.update()
         layout = self.layout
         if len(changed):
-            layout.__dict__.pop("mains", None)
+            layout.forget_answers()
             if layout.changes is not None:
                 layout.changes[layout.cells_of(changed)] = np.nan
         self.forget_judgements()
@@ -150,8 +159,9 @@ class Table:
 
     @property
     def my_ratings(self) -> Floats:
-        """The rater's own rating of each trial's output, NaN where there is none."""
-        return self.of_outputs(lambda said: said.ratings.get(self.rater, (np.nan, ""))[0])
+        """The rater's own rating of each trial's output as a place in `RATINGS`, NaN where there is none."""
+        places = {(float(value), scale): float(place) for place, (scale, value) in enumerate(RATINGS)}
+        return self.of_outputs(lambda said: places.get(said.ratings.get(self.rater, (np.nan, "")), np.nan))
 
     @property
     def mean_ratings(self) -> Floats:

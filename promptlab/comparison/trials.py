@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from promptlab import results
+from promptlab import _text, results
 from promptlab.errors import ComparisonError
 from promptlab.store import Store
+from promptlab.templates import variables_of
 
 if TYPE_CHECKING:
     from promptlab.results import RunRow
@@ -52,9 +53,10 @@ select outputs.id, outputs.completion_tokens, outputs.finish_reason, outputs.fla
 from json_each(?) as wanted cross join outputs on outputs.id = wanted.value
 """
 _TEXTS = "select outputs.id, text from json_each(?) as wanted cross join outputs on outputs.id = wanted.value"
-_TEMPLATES = "select id, name, version from templates where id in (select value from json_each(?))"
+_TEMPLATES = "select id, name, version, messages from templates where id in (select value from json_each(?))"
 _CASES = "select id, inputs from cases where id in (select value from json_each(?))"
 _COUNT = "select count(*) from trials where run_id in (select value from json_each(?))"
+_RUNS = "select id, uid from runs where id in (select value from json_each(?)) and status != 'forgotten'"
 _GOING = "select count(*) from runs where id in (select value from json_each(?)) and status in ('planned', 'running')"
 _SCORES = f"""
 select scores.scorer, trials.id, scores.value
@@ -63,12 +65,20 @@ where trials.run_id in (select value from json_each(?)) order by scores.id
 """  # noqa: S608
 
 
+def chars_of(text: str) -> str:
+    r"""Return SQL for the characters of a text: `length` stops at a NUL, so it counts what JSON makes of the text.
+
+    There a backslash is two characters, and a NUL six: each gives way to one.
+    """
+    return rf"length(json_extract(replace(replace(json_quote({text}), '\\', '/'), '\u0000', '.'), '$'))"
+
+
 class Trials:
     """The trials of some runs in plan order, one run after the other.
 
     Arrays of one number a trial: `id`, `output` (0 where there is none), `status` (a place in `STATUSES`), `cost_usd`
     and `latency_ms` (NaN where unknown), and codes that point into the tables `runs`, `templates`, `cells` (parameters)
-    and `cases`: `run`, `template`, `cell`, `case`; `repeat` is itself.
+    and `cases`: `run`, `template`, `cell`, `case`; `repeat` is itself. `variables` are those of the templates.
     """
 
     def __init__(self, store: Store, run_ids: Sequence[int]) -> None:
@@ -98,8 +108,10 @@ class Trials:
         coded = [[texts.setdefault(text, len(texts)) for text in part.params] for part in parts]
         self.cell: Ints = join([np.array(codes, np.int64) for codes in coded])
         self.cells: list[dict[str, Any]] = [json.loads(text) for text in texts]
-        named = {row[0]: (row[1], row[2]) for row in self.store.read(_TEMPLATES, (_ids(template_ids),))}
-        self.templates: list[tuple[str, int]] = [named[key] for key in template_ids.tolist()]
+        stored = {row["id"]: row for row in self.store.read(_TEMPLATES, (_ids(template_ids),))}
+        found = [stored[key] for key in template_ids.tolist()]
+        self.templates: list[tuple[str, int]] = [(row["name"], row["version"]) for row in found]
+        self.variables = {name for row in found for name in variables_of(json.loads(row["messages"]))}
         inputs = dict(map(tuple, self.store.read(_CASES, (_ids(case_ids),))))
         self.cases: list[dict[str, Any]] = [json.loads(inputs[key]) for key in case_ids.tolist()]
         self._scores: dict[str, Floats] | None = None
@@ -120,6 +132,15 @@ class Trials:
         if len(self) == sum(map(_planned, self.runs)):  # all that there will ever be
             return False
         return int(self.store.read(_COUNT, (json.dumps(self.run_ids),))[0][0]) != len(self)
+
+    def check(self) -> None:
+        """Raise `ComparisonError` where the file has these runs no longer: their ids may be those of others by now."""
+        kept = set(map(tuple, self.store.read(_RUNS, (json.dumps(self.run_ids),))))
+        gone = [run for run in self.runs if run.status != "forgotten" and (run.id, run.uid) not in kept]
+        if gone:
+            names = " and ".join(f"run {run.id} {_text.brief(run.name)}" for run in gone)
+            msg = f"{names} was forgotten: the file no longer has what is compared here; lab.runs() lists what it has"
+            raise ComparisonError(msg)
 
     def update(self) -> Ints:
         """Look again at the trials that had no answer, and return the places of those that changed."""
@@ -182,13 +203,14 @@ class Trials:
     @property
     def hashes(self) -> Ints:
         """Return a number a trial, equal where texts are equal; 0 where there is no answer."""
-        return self.texts.column(self.output, self.texts.hashes)
+        self.texts.learn(self.output.tolist())
+        return np.array([self.texts.hashes[key] for key in self.output.tolist()], np.int64)
 
     @property
     def lengths(self) -> Floats:
-        """Return the characters of each answer, NaN where there is none."""
-        found = self.texts.column(self.output, self.texts.lengths).astype(float)
-        return np.where(self.output == NO_OUTPUT, np.nan, found)
+        """Return the characters of each answer, NaN where there is none, or none with a text."""
+        self.texts.learn(self.output.tolist())
+        return np.array([self.texts.lengths[key] for key in self.output.tolist()], float)
 
 
 class _Columns:
@@ -258,24 +280,14 @@ class _Texts:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.hashes: dict[int, int] = {NO_OUTPUT: 0}
-        self.lengths: dict[int, int] = {NO_OUTPUT: 0}
+        self.lengths: dict[int, float] = {NO_OUTPUT: np.nan}
 
     def learn(self, outputs: Iterable[int]) -> None:
         """Read those that are not known."""
         missing = [key for key in outputs if key not in self.hashes]
         for key, text in _rows(self._store, _TEXTS, np.array(missing, np.int64)) if missing else ():
-            self.know(key, text)
-
-    def know(self, output: int, text: str | None) -> None:
-        """Take in a text that was read for something else."""
-        self.hashes[output] = text_key(text)
-        self.lengths[output] = len(text or "")
-
-    def column(self, outputs: Ints, known: Mapping[int, int]) -> Ints:
-        """Return what is known of each output."""
-        keys = outputs.tolist()
-        self.learn(keys)
-        return np.fromiter((known.get(key, 0) for key in keys), np.int64, len(keys))
+            self.hashes[key] = text_key(text)
+            self.lengths[key] = np.nan if text is None else len(text)
 
 
 def text_key(text: str | None) -> int:

@@ -43,7 +43,7 @@ def _note(table: Table, shown: int) -> str:
 
 
 def _head(head: dict[str, Any]) -> str:
-    name = ", ".join(_text.clipped(str(value), 60) for value in head["values"])
+    name = ", ".join(_text.clipped(str(value["label"]), 60) for value in head["values"])
     facts = [f"{head['ok']:,} ok", *([f"{head['failed']:,} failed"] if head["failed"] else [])]
     facts += [f"{head['unfinished']:,} to come"] if head["unfinished"] else []
     if head["score"] is not None:
@@ -80,7 +80,7 @@ def _cell(row: dict[str, Any], place: int, heads: list[dict[str, Any]], chars: i
         answer = _text.escaped(cell["reason"] or ("no text" if cell["status"] == "ok" else ""))
         return _text.Html(f"<small>{_text.escaped(cell['status'])}</small> {answer}{_facts(cell)}")
     base = heads[place]["baseline"]
-    other = row["reference"]
+    other = cell["reference"]
     if base is not None:
         other = (row["cells"][base] or {}).get("text")
     shown = _text.escaped(text) if other is None else _marked(other[:chars], text)
@@ -103,7 +103,7 @@ def _marked(before: str, after: str) -> str:
 
 
 def _facts(cell: dict[str, Any]) -> str:
-    facts = [f"{cell['same']} of {cell['answered']} like this"] if cell["answered"] > 1 else []
+    facts = [f"{cell['same']} of {cell['answered']} alike"] if cell["answered"] > 1 else []
     facts += [f"{cell['failed']} failed"] if cell["failed"] and cell["trials"] > 1 else []
     facts += [] if cell["finish_reason"] in {None, "stop"} else [cell["finish_reason"]]
     facts += [flag for flag in cell["flags"] if flag != cell["finish_reason"]]

@@ -7,8 +7,8 @@ nodes only.
 
 State, as first() and hello() give it:
   {"version": 3, "spec": Spec, "columns": [Head], "rows": 113, "rows_in_all": 125, "page": Page (in first() alone),
-   "axes": [{"name": "temperature", "kind": "run|template|parameter|case|repeat", "count": 3, "values": [0, 0.7, 1.2]}],
-                                       what varies, for the pickers; `values` are the first 50
+   "axes": [{"name": "temperature", "kind": "run|template|parameter|case|repeat", "count": 3}],
+                                       what varies, for the pickers; `count` is the number of values
    "constants": [["model", "gpt-4o-mini"], ...],     what does not vary, for the caption
    "folded": ["repeat"],               axes that are on neither side, so that a cell may hold several trials
    "references": ["capital"],          case columns that may be a reference answer
@@ -19,22 +19,27 @@ State, as first() and hello() give it:
    "scorers": ["exact_match"], "scorer": "exact_match" | null,                     `score` is everywhere this scorer's
    "views": ["my view"], "rater": "ann", "read_only": null | "why nothing can be saved", "live": true,
    "at": [row, column] | null}         open there: a permalink was followed
+Value, of an axis
+  {"at": 2, "label": "terse"}: its place among the values of its axis, and how it is shown; a long text is cut. What
+  chooses a value gives back the whole object (or one with `at` alone).
 Spec
   {"rows": ["question"], "columns": ["template", "temperature"] (one or two axes each), "repeats": "fold" | "columns",
-   "baseline": null | {"template": "terse"} (values of one or more column axes; the others stay as in each column)
+   "baseline": null | {"template": Value} (of one or more column axes; the others stay as in each column)
                     | {"reference": "capital"} (a case column),
    "filters": {"show": "all|different|same|failed|rated|unrated|pinned",
-               "values": {"lang": ["en", "fr"]} (axis -> values; trials with others are left out of the table),
-               "status": ["failed"], "finish_reason": ["length"], "flags": ["refusal"], "ratings": [1, null],
+               "values": {"lang": [Value, ...]} (trials with others are left out of the table; after the first 50 comes
+                          {"more": 7, "label": "7 more"}, which stands for the others when it is given back),
+               "status": ["failed"], "finish_reason": ["length"], "flags": ["refusal"],
+               "ratings": [["thumbs", 1], ["stars", 5], null] (scale and value; null: none),
                "ranges": {"latency_ms": [2000, null]}}
               a row stays when one of its trials meets all of status ... ranges and the search; keys may be left out
    "search": "refund*", "scorer": null | "exact_match",
    "sort": {"by": "plan|label|changed|regressions|disagreement|score|cost_usd|latency_ms|length|rating|rank",
             "descending": true | false | null (the natural way),
-            "column": null | ["terse", 0.7] (the values of one column; null: over the row)},
-   "hidden": [["terse", 0.7]] (columns by their values), "density": "S|M|L"}
+            "column": null | [Value, ...] (of one column, as its Head has them; null: over the row)},
+   "hidden": [[Value, ...]] (columns), "density": "S|M|L"}
 Head
-  {"values": ["terse", 0.7], "baseline": column | null (that this one is compared with), "is_baseline": false,
+  {"values": [Value, ...], "baseline": column | null (that this one is compared with), "is_baseline": false,
    "trials": 125, "ok": 123, "failed": 2, "unfinished": 0,
    "latency_ms": mean | null, "cost_usd": sum | null, "cost_unknown": 0 (answers without a price),
    "score": mean | null, "scored": 120, "rating": mean | null, "rated": 4, "rating_scale": "thumbs|stars" | null,
@@ -43,14 +48,17 @@ Head
 Page
   {"version": 3, "start": 0, "rows": [Row]}
 Row
-  {"index": 0, "key": "r17" (the same in every order), "labels": [one value per row axis],
-   "context": [["lang", "en"], ...] (other case columns), "reference": "Paris" | null (with a reference baseline),
+  {"index": 0, "key": "r17" (the same in every order), "labels": [one label per row axis, cut at 300 characters],
+   "context": [["lang", "en"], ...] (the first 8 other case columns that are the same all along the row),
+   "reference": "Paris" | null (with a reference baseline, where it is the same all along the row),
    "cells": [Cell | null (nothing was planned there), one per column asked for]}
 Cell
   {"status": "ok|failed|stopped|running|todo", "reason": "why there is no answer" | null,
    "trials": 5 (folded into this cell), "answered": 5, "failed": 0, "same": 3 (gave this answer), "variants": 2,
    "variant": 0 (which one this is), "trial_id": 1, "output_id": 7 | null, "repeat": 0,
-   "text": the first 1,200 characters | null, "chars": 4311 (in all),
+   "text": the first 1,200 characters | null (fewer where a page is very large), "chars": 4311 (in all) | null,
+   "reference": the reference answer of its case, cut like `text` | null (with a reference baseline),
+   "equal": true | false | null (with a baseline: whether the whole texts are equal; null: one side has no answer),
    "marks": [[start, end], ...] (search hits in `text`, in UTF-16 units as in JavaScript), "hit": true,
    "finish_reason": "stop" | null, "flags": ["length"], "latency_ms": 812.0, "prompt_tokens": 80,
    "completion_tokens": 41, "cost_usd": 0.0002, "reused": false, "has_logprobs": false,
@@ -68,8 +76,9 @@ Operations
   facets() -> {"version", "categories": [{"name": "status", "filter": "status", "of": 2,
       "values": [{"value": "ok", "count": 740}]}, ...], "numbers": [{"name": "latency_ms", "low": 310, "high": 2900,
       "unknown": 8, "counts": [10 numbers]}, ...]}: trials of the rows that are left. Axes have "filter": "values". Of
-      many values there are the 30 most frequent; `of` is the number of all.
-  detail(row, column, variant=0) -> {"version", "row": Row without cells, "column": the Head's values, "cell": Cell with
+      many values there are the 30 most frequent; `of` is the number of all. Of an axis a "value" is a Value, of the
+      ratings it is as in the Spec.
+  detail(row, column, variant=0) -> {"version", "row": Row without cells, "column": labels, "cell": Cell with
       the whole text (the first 200,000 characters), "baseline": text | null, "prompt": [{"role", "text"}],
       "request": JSON text, "request_id": 7, "response": text | null, "usage": JSON text | null, "headers": {...},
       "curl": text, "refusal": text | null, "tool_calls": JSON text | null,
@@ -84,7 +93,7 @@ Operations
   note(output_id, text), "" clears it -> {"output_id", "note"}
   pin(output_id, pinned) -> {"output_id", "pinned"}
       These three are committed to the file before they are answered; every browser also gets {"push": "judged", ...}.
-  views() -> {"views": [{"name", "at", "spec": Spec}]}, the newest first
+  views() -> {"views": [{"name", "at"}]}, the newest first
   save_view(name) -> as views(). Saves the present spec; an old one of that name gives way.
   load_view(name) -> State
   select(cells=[[row, column | null], ...]) -> {"cells": 3, "trials": 15}: for panel.selection; null: the whole row
@@ -112,8 +121,7 @@ from pydantic import Field
 
 from promptlab import _text, judgements, results
 from promptlab._json import plain as as_json
-from promptlab.comparison import Spec, Table, cells, details, measures, sql
-from promptlab.comparison.axes import Axis
+from promptlab.comparison import Spec, Table, cells, details, measures, sql, wire
 from promptlab.comparison.cells import Place
 from promptlab.comparison.layout import NOWHERE
 from promptlab.comparison.trials import Ints
@@ -126,9 +134,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FIRST_ROWS = 32
-FIRST_BYTES = 80_000  # of the page that travels with the widget
-AXIS_VALUES = 50
+FIRST_BYTES = 90_000  # of what travels with the widget
 PUSHED_CELLS = 64  # some 80 kB; of more, browsers ask for those they show
+_NAMED = 12  # rows or columns in a message
 _VIEW = "matrix"  # what a saved layout is marked with: other panels save theirs in the same table
 
 Row = Annotated[int, Field(ge=0)]
@@ -191,7 +199,7 @@ class Matrix(Panel):
         self._at = at
         if at is not None:
             _found(self._table, at)
-        self._selected: list[tuple[str, tuple[Any, ...] | None]] = []
+        self._selected: Ints = np.zeros(0, np.int64)  # by their ids: the table may be laid out anew
         self._number = 0
         self._seen: int | None = None
         self._look_again_s = 0.0
@@ -206,17 +214,18 @@ class Matrix(Panel):
     def frame(self) -> pd.DataFrame:
         """Return the trials of the rows that the filters leave, as `run.frame()` has them, in plan order.
 
-        With several runs there is a column `run`; ratings, notes and pins stand in the last columns.
+        With several runs there is a column `run`; the rater's ratings with their scale, notes and pins stand in the
+        last columns.
         """
         with self._lock:
             layout = self._table.layout
-            return self._frame(layout.members[layout.kept_members])
+            return self._frame(self._table.trials.id[layout.members[layout.kept_members]])
 
     @property
     def selection(self) -> pd.DataFrame:
         """The trials of the cells that were last selected in the browser, as in `frame()`."""
         with self._lock:
-            return self._frame(self._selected_trials())
+            return self._frame(self._selected)
 
     @property
     def sql(self) -> str:
@@ -227,10 +236,11 @@ class Matrix(Panel):
     def first(self) -> dict[str, Any]:
         """Return the state, and as much of the first page as can travel with the widget."""
         with self._lock:
+            state = self._state()
             wide = 2 * FIRST_ROWS * max(1, len(self._table.layout.columns))
             rows = cells.page(self._table, 0, FIRST_ROWS, chars=min(max(80, FIRST_BYTES // wide), cells.CLIP_CHARS))
-            sizes = np.cumsum([len(json.dumps(as_json(row))) for row in rows])
-            return {**self._state(), "page": self._paged(0, rows[: int(np.searchsorted(sizes, FIRST_BYTES))])}
+            sizes = np.cumsum([_size(state), *map(_size, rows)])
+            return {**state, "page": self._paged(0, rows[: int((sizes[1:] <= FIRST_BYTES).sum())])}
 
     def snapshot(self) -> str:
         """Return the first rows as an HTML table, the differences to the baseline marked."""
@@ -256,7 +266,7 @@ class Matrix(Panel):
     @operation
     def spec(self, change: dict[str, Any]) -> dict[str, Any]:
         """Replace fields of the spec."""
-        self._table.lay_out(self._table.spec.changed(change))
+        self._table.lay_out(self._table.spec.changed(wire.meant(self._table, change)))
         return self._told_state()
 
     @operation
@@ -281,6 +291,7 @@ class Matrix(Panel):
     @operation
     def facets(self) -> dict[str, Any]:
         """Return what the trials in the rows that are left are made of."""
+        self._table.trials.check()
         return {"version": self._table.version, **measures.facets(self._table)}
 
     @operation
@@ -321,7 +332,7 @@ class Matrix(Panel):
     @operation
     def views(self) -> dict[str, Any]:
         """Return the saved layouts."""
-        return {"views": [{"name": each.name, "at": each.at, "spec": each.spec["spec"]} for each in self._views()]}
+        return {"views": [{"name": each.name, "at": each.at} for each in self._views()]}
 
     @operation
     def save_view(self, name: Annotated[str, Field(min_length=1, max_length=judgements.NAME_CHARS)]) -> dict[str, Any]:
@@ -338,12 +349,10 @@ class Matrix(Panel):
     @operation
     def select(self, cells: Annotated[list[tuple[Row, Column | None]], Field(max_length=10_000)]) -> dict[str, Any]:
         """Keep which cells are selected, for `selection`."""
-        layout = self._table.layout
-        self._selected = [
-            (layout.key(self._row(row)), None if column is None else layout.columns[self._check_column(column)])
-            for row, column in cells
-        ]
-        return {"cells": len(cells), "trials": len(self._selected_trials())}
+        found = [self._trials_at(self._row(row), column) for row, column in cells]
+        places = np.unique(np.concatenate([np.zeros(0, np.int64), *found]))
+        self._selected = self._table.trials.id[places]
+        return {"cells": len(cells), "trials": len(places)}
 
     @operation
     def link(self, row: Row, column: Column) -> dict[str, Any]:
@@ -421,12 +430,12 @@ class Matrix(Panel):
         table, layout = self._table, self._table.layout
         return {
             "version": table.version,
-            "spec": layout.spec.json(),
+            "spec": wire.told(table),
             "columns": measures.heads(table),
             "rows": len(layout.order),
             "rows_in_all": layout.rows_in_all,
-            "axes": [_described(axis) for axis in table.axes.varying],
-            "constants": table.axes.constants,
+            "axes": [{"name": axis.name, "kind": axis.kind, "count": len(axis.values)} for axis in table.axes.varying],
+            "constants": [(name, cells.label(value)) for name, value in table.axes.constants],
             "folded": table.folded,
             "references": list(table.axes.case_columns),
             "caption": self._caption(),
@@ -489,6 +498,7 @@ class Matrix(Panel):
         return column
 
     def _cell(self, index: int, column: int) -> tuple[int, int]:
+        self._table.trials.check()
         row = self._row(index)
         cell = self._table.layout.cell(row, self._check_column(column))
         if cell is None:
@@ -501,23 +511,20 @@ class Matrix(Panel):
             msg = f"output {output_id} is in no cell of this comparison"
             raise RatingError(msg)
 
-    def _selected_trials(self) -> Ints:
+    def _trials_at(self, row: int, column: int | None) -> Ints:
+        """Return the trials of a cell, of none or of the whole row."""
         layout = self._table.layout
-        found: list[Ints] = [np.zeros(0, np.int64)]
-        for key, values in self._selected:
-            row = layout.row_of_key(key)
-            column = None if values is None else layout.column_of(values)
-            if row is not None and values is None:
-                found.append(layout.trials_of_row(row))
-            elif row is not None and column is not None and (cell := layout.cell(row, column)) is not None:
-                found.append(layout.trials_in(cell))
-        return np.unique(np.concatenate(found))
+        if column is None:
+            return layout.trials_of_row(row)
+        cell = layout.cell(row, self._check_column(column))
+        return np.zeros(0, np.int64) if cell is None else layout.trials_in(cell)
 
-    def _frame(self, trials: Ints) -> pd.DataFrame:
+    def _frame(self, ids: Ints) -> pd.DataFrame:
         import pandas as pd  # noqa: PLC0415 - costs 0.3 s, so only where it is used
 
         table = self._table
-        keys = set(table.trials.id[trials].tolist())
+        table.trials.check()
+        keys = set(ids.tolist())
         frames = []
         for name, run in zip(table.axes["run"].values, table.trials.runs, strict=True):
             frame = results.trial_frame(self._store, run)
@@ -528,7 +535,7 @@ class Matrix(Panel):
         whole = pd.concat(frames, ignore_index=True)
         outputs = whole["output_id"].dropna().astype(int)
         said = judgements.current(self._store, outputs)
-        for name in ("rating", "note", "pinned"):
+        for name in ("rating", "scale", "note", "pinned"):
             of = [cells.said_of(said.get(key, judgements.NOTHING), table.rater)[name] for key in outputs]
             whole[name] = pd.Series(of, index=outputs.index, dtype=object).reindex(whole.index)
         return whole
@@ -545,7 +552,8 @@ def saved_spec(store: Store, name: str) -> Spec:
 
 def is_matrix(view: judgements.View) -> bool:
     """Whether a saved layout is one of this panel."""
-    return view.spec.get("panel") == _VIEW and isinstance(view.spec.get("spec"), Mapping)
+    saved = view.spec  # whatever JSON the file holds
+    return isinstance(saved, Mapping) and saved.get("panel") == _VIEW and isinstance(saved.get("spec"), Mapping)
 
 
 def _found(table: Table, at: tuple[Any, Any]) -> list[int] | None:
@@ -556,16 +564,18 @@ def _found(table: Table, at: tuple[Any, Any]) -> list[int] | None:
     labels, values = (list(part) if isinstance(part, tuple | list) else [part] for part in at)
     row, column = table.layout.row_of_labels(labels), table.layout.column_of(values)
     if row is None or column is None:
-        missing = f"row {_text.brief(at[0])}" if row is None else f"column {_text.brief(at[1])}"
-        msg = f"at={_text.brief(at)}: there is no {missing}"
+        what, wanted = ("row", at[0]) if row is None else ("column", at[1])
+        layout = table.layout
+        some = map(layout.labels, range(min(_NAMED, layout.rows_in_all))) if row is None else layout.columns[:_NAMED]
+        there = ", ".join(_text.brief(_single(each), 40) for each in some) or "none"
+        msg = f"at={_text.brief(at)}: there is no {what} {_text.brief(wanted)}; there are {there}"
         raise ComparisonError(msg)
     index = int(table.layout.index_of[row])
     return None if index == NOWHERE else [index, column]
 
 
-def _described(axis: Axis) -> dict[str, Any]:
-    values = list(axis.values[:AXIS_VALUES])
-    return {"name": axis.name, "kind": axis.kind, "count": len(axis.values), "values": values}
+def _size(content: dict[str, Any]) -> int:
+    return len(json.dumps(as_json(content)))
 
 
 def _single(values: Sequence[Any]) -> Any:

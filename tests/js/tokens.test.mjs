@@ -48,6 +48,11 @@ test("perplexity is the exponential of the mean", () => {
   assert.ok(Math.abs(perplexity(chat(["a", 0.5], ["b", 0.125])) - 4) < 1e-9);
 });
 
+test("a token whose probability is too small for a number still counts", () => {
+  const found = perplexity({ content: [{ token: "a", logprob: 0 }, { token: "b", logprob: -800 }] });
+  assert.ok(Math.abs(Math.log(found) - 400) < 1e-9);
+});
+
 test("without logprobs there is nothing, not zero", () => {
   for (const none of [null, undefined, {}, { content: null }, { content: [] }, [], "x"]) {
     assert.equal(tokenList(none), null);

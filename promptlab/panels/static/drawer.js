@@ -214,7 +214,10 @@ function scoreTable(scores) {
 function differenceTab(view, { cell, baseline }) {
   if (cell.text === null) return remarkLine("There is no text to compare.");
   if (!isKnown(baseline)) return remarkLine("There is no baseline here: press b on a column, or choose one above.");
-  if (baseline === cell.text) return remarkLine("The same as the baseline, to the last character.");
+  if (baseline === cell.text) {
+    return remarkLine(cell.equal === false ? `The same as the baseline in the first ${count(baseline.length)} characters; `
+      + "they differ further on." : "The same as the baseline, to the last character.");
+  }
   const paths = view.ui.diff === "json" ? jsonDiff(baseline, cell.text) : null;
   if (paths) return pathsThatDiffer(paths);
   const { pieces, isCoarse } = (view.ui.diff === "lines" ? lineDiff : wordDiff)(baseline, cell.text);

@@ -119,7 +119,7 @@ function matrixView(panel) {
     },
     // The text to compare with; undefined where nothing is compared, null where the baseline has no answer.
     baselineText(row, column) {
-      if (view.state.spec.baseline?.reference) return row.reference ?? null;
+      if (view.state.spec.baseline?.reference) return view.cell(row, column)?.reference ?? null;
       const head = view.state.columns[column];
       if (head.baseline === null || head.is_baseline || head.baseline === column) return undefined;
       return view.cell(row, head.baseline)?.text ?? null;

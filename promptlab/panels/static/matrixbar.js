@@ -3,7 +3,7 @@
 import { UNKNOWN, count, h, milliseconds, usd } from "./dom.js";
 import { showSheet } from "./keys.js";
 import { debounce } from "./rpc.js";
-import { columnName, levelsOf, shownValue, valuesOf } from "./matrixcells.js";
+import { columnName, levelsOf, ratingName, shownValue, valuesOf } from "./matrixcells.js";
 
 const SHOWN = {
   all: "all rows", different: "different", same: "same", failed: "failed", rated: "rated", unrated: "unrated",
@@ -167,7 +167,8 @@ function filterChips(view) {
   }
   for (const name of ["status", "finish_reason", "flags", "ratings"]) {
     const chosen = filters[name] ?? [];
-    if (chosen.length) add([name.replace("_", " "), chosen.map(value => value ?? "none").join(", ")], { [name]: [] });
+    const shown = name === "ratings" ? ratingName : value => value ?? "none";
+    if (chosen.length) add([name.replace("_", " "), chosen.map(shown).join(", ")], { [name]: [] });
   }
   for (const [name, [low, high]] of Object.entries(filters.ranges ?? {})) {
     const least = low === null ? "" : `${figureOf(name, low)} ≤`;
@@ -213,16 +214,19 @@ function facetBox(name, remark, ...content) {
 function categoryFacet(view, { name, filter, values }) {
   const filters = view.state.spec.filters ?? {}, most = Math.max(1, ...values.map(one => one.count));
   const chosen = (filter === "values" ? filters.values?.[name] : filters[filter]) ?? [];
+  const isSame = one => other => JSON.stringify(one) === JSON.stringify(other);
+  const isChosen = value => chosen.some(isSame(value));
   const toggle = value => {
-    const next = chosen.includes(value) ? chosen.filter(one => one !== value) : [...chosen, value];
+    const next = isChosen(value) ? chosen.filter(one => !isSame(value)(one)) : [...chosen, value];
     const all = { ...filters.values, [name]: next };
     if (!next.length) delete all[name];
     view.change({ filters: { ...filters, ...(filter === "values" ? { values: all } : { [filter]: next }) } });
   };
+  const shown = filter === "ratings" ? ratingName : shownValue;
   const bar = ({ value, count: n }) => h("button.facet-value", {
-    onclick: () => toggle(value), "aria-pressed": String(chosen.includes(value)),
+    onclick: () => toggle(value), "aria-pressed": String(isChosen(value)),
     style: { backgroundSize: `${100 * n / most}% 100%` },
-  }, h("span", { dir: "auto" }, shownValue(value).slice(0, 60)), h("span.number", {}, count(n)));
+  }, h("span", { dir: "auto" }, shown(value).slice(0, 60)), h("span.number", {}, count(n)));
   const remark = values.length > FACET_VALUES ? `${FACET_VALUES} of ${values.length}` : "";
   return facetBox(name, remark, ...values.slice(0, FACET_VALUES).map(bar));
 }

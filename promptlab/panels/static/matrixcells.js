@@ -29,7 +29,12 @@ export function visibleChars(rowHeight, widthPx) {
   return textPx(rowHeight) / LINE_PX * Math.ceil(widthPx / CHAR_PX);
 }
 
-export const shownValue = value => value === null || value === undefined || value === "" ? UNKNOWN : String(value);
+// A value of an axis comes as {at, label}: its place there, by which it is chosen, and how it is shown.
+const labelOf = value => typeof value === "object" && value !== null && "label" in value ? value.label : value;
+export function shownValue(given) {
+  const value = labelOf(given);
+  return value === null || value === undefined || value === "" ? UNKNOWN : String(value);
+}
 export const columnName = head => head.values.map(shownValue).join(" · ");
 export const levelsOf = (spec, head) => head.values.map((value, level) => spec.columns[level] ?? "repeat");
 export const valuesOf = (spec, head) =>
@@ -232,7 +237,8 @@ function drawDifference(view, body, baseline, cell, limit) {
   if (baseline === null || baseline === cell.text) {
     body.classList.toggle("muted", baseline !== null);
     putRanges(body, cell.text.slice(0, limit), cell.marks);
-    return { body, remark: baseline === null ? "baseline has no answer" : "= same" };
+    const same = cell.equal === false ? "differs further on" : "= same";
+    return { body, remark: baseline === null ? "baseline has no answer" : same };
   }
   const paths = view.ui.diff === "json" ? jsonDiff(baseline, cell.text) : null;
   if (paths) {
@@ -285,6 +291,12 @@ const ratingTone = cell => isStars(cell) ? "accent" : MERITS[cell.rating][0];
 const ratingGlyph = cell => isStars(cell) ? `★${cell.rating}` : MERITS[cell.rating][1];
 const ratingTitle = cell => `rated ${isStars(cell) ? `${cell.rating} of 5` : MERITS[cell.rating][2]}`
   + (cell.raters > 1 ? `, ${cell.raters} raters` : "");
+
+export function ratingName(rating) {
+  if (rating === null) return "none";
+  const [scale, value] = rating;
+  return scale === "stars" ? `★${value}` : `${MERITS[value][1]} ${MERITS[value][2]}`;
+}
 
 const isDivided = cell => cell.trials > 1 && (cell.variants > 1 || cell.failed > 0);
 const scoreTone = ({ value }) => value === null ? "muted" : value >= 0.5 ? "good" : "bad";
