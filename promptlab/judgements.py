@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from promptlab import _text
 from promptlab._json import compact, utf8
-from promptlab.errors import RatingError, NotFoundError
+from promptlab.errors import NotFoundError, RatingError
 from promptlab.ledger import timestamp
 from promptlab.store import Store
 

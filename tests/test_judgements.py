@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from promptlab import judgements
-from promptlab.errors import RatingError, NotFoundError, ReadOnlyError
+from promptlab.errors import NotFoundError, RatingError, ReadOnlyError
 from promptlab.judgements import Judgement
 from promptlab.store import Store
 from promptlab.testing import sample_lab
