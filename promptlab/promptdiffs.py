@@ -208,8 +208,8 @@ def diff(before: Version, after: Version) -> VersionDiff:
         """Return how alike two messages are: half for the role, half for the words."""
         return (0.5 if before.messages[here]["role"] == after.messages[there]["role"] else 0.0) + 0.5 * likeness
 
-    texts = ([content_text(message) for message in version.messages] for version in (before, after))
-    places = textdiff.beside(*texts, budget, least=ALIKE, weigh=weigh)
+    old, new = ([content_text(message) for message in version.messages] for version in (before, after))
+    places = textdiff.beside(old, new, budget, least=ALIKE, weigh=weigh)
     messages = tuple(
         _message_diff(
             None if here is None else before.messages[here], None if there is None else after.messages[there], budget
