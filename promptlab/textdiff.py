@@ -281,9 +281,10 @@ def _gathered(runs: Sequence[tuple[Kind, Sequence[str]]]) -> Iterator[tuple[Kind
         elif kind == "added":
             added += some
         else:
+            blank = [removed.pop()] if removed and removed[-1:] == added[-1:] and removed[-1].isspace() else []
             yield "removed", removed
-            yield "added", added
-            yield "same", list(some)
+            yield "added", added[: len(added) - len(blank)]
+            yield "same", [*blank, *some]
             removed, added = [], []
 
 

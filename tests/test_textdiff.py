@@ -49,6 +49,13 @@ def test_a_blank_does_not_divide_what_changed():
     assert [piece.text for piece in pair.after] == ["see the ", "new law", " there"]
 
 
+def test_a_blank_after_a_change_is_the_same():
+    """What ends with the same blank on both sides is marked without it."""
+    [pair] = textdiff.lines("with one word.", "with a single word, no more.")
+    assert [piece.text for piece in pair.before] == ["with ", "one", " word", "."]
+    assert [piece.text for piece in pair.after] == ["with ", "a single", " word", ", no more", "."]
+
+
 def test_a_renamed_slot_is_a_piece_of_its_own():
     """A slot is one word, and stands beside the slot it replaces."""
     [pair] = textdiff.lines("Ask {{ question }}!", "Ask {{ query | trim }}!")
