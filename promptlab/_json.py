@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -119,3 +120,15 @@ def _normalised(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_normalised(item) for item in value]
     return value
+
+
+def texts(text: str) -> tuple[str, ...]:
+    """Return the texts in a JSON array, as tags are stored; none of what is no such array, as others may write it.
+
+    >>> texts('["a", 1, "b"]'), texts("a, b")
+    (('a', 'b'), ())
+    """
+    with suppress(ValueError, RecursionError):
+        found = json.loads(text)
+        return tuple(each for each in found if isinstance(each, str)) if isinstance(found, list) else ()
+    return ()

@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from promptlab import _text, ledger, results
-from promptlab._json import compact, utf8
+from promptlab import _text, ledger
+from promptlab._json import compact, texts, utf8
 from promptlab.errors import NotFoundError, SearchError, StoreError
 from promptlab.store import Store
 
@@ -181,7 +181,7 @@ def _past_run(row: sqlite3.Row, versions: Mapping[tuple[str, str], int]) -> Past
         templates=tuple(_version_name(name, versions.get((name, key))) for name, key in plan["templates"]),
         models=tuple(dict.fromkeys(str(cell.get("model")) for cell in plan["cells"])),
         grid=_grid_words(plan["cells"]),
-        tags=results.tags_of(row["tags"]),
+        tags=texts(row["tags"]),
         note=row["note"],
         archived=bool(row["archived"]),
         **{name: counts.get(name) for name in COUNTED},
@@ -238,7 +238,7 @@ def counted(store: Store, run: PastRun) -> PastRun:
     """Return a run with its counts, also while it goes on."""
     if run.trials is not None:
         return run
-    return replace(run, **json.loads(store.read(_COUNTS, (run.id,))[0][0]))
+    return replace(run, **json.loads(_of_run(store, _COUNTS, run.id)))
 
 
 def _detailed(store: Store, run: PastRun, *, has_scores: bool) -> PastRun:
@@ -266,7 +266,18 @@ _PLAN = "select plan from runs where id = ?"
 
 def cells_of(store: Store, run_id: int) -> list[Mapping[str, Any]]:
     """Return the settings of a run's plan."""
-    return json.loads(store.read(_PLAN, (run_id,))[0][0])["cells"]  # type: ignore[no-any-return]  # JSON of our own
+    return json.loads(_of_run(store, _PLAN, run_id))["cells"]  # type: ignore[no-any-return]  # JSON of our own
+
+
+def _of_run(store: Store, sql: str, run_id: int) -> str:
+    """Return one text of a run, which may have been forgotten since it was listed."""
+    rows = store.read(sql, (run_id,))
+    if not rows:
+        msg = (
+            f"run {run_id} is not in {store.path} any more: it was forgotten; lab.runs(show='all') lists what is there"
+        )
+        raise NotFoundError(msg)
+    return str(rows[0][0])
 
 
 def varying(cells: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -346,12 +357,12 @@ _TAGS = "select tags from runs where id = ? and status != 'forgotten'"
 
 def tag(store: Store, run_ids: Iterable[int], tags: Iterable[str], *, remove: Iterable[str] = ()) -> None:
     """Give runs tags, and take others from them; a tag they have already stays where it is."""
-    added, removed = [_checked_tag(name) for name in tags], set(remove)
+    added, removed = [_checked_tag(name) for name in tags], {_stripped(name) for name in remove}
 
     def write(connection: sqlite3.Connection) -> None:
         for run_id in ids:
-            held = results.tags_of(_one(connection, run_id))
-            kept = dict.fromkeys([name for name in held if name not in removed] + added)
+            held = texts(_one(connection, run_id))
+            kept = dict.fromkeys([name for name in held if _stripped(name) not in removed] + added)
             connection.execute("update runs set tags = ? where id = ?", (compact(list(kept)), run_id))
 
     ids = list(run_ids)
@@ -393,13 +404,18 @@ def _one(connection: sqlite3.Connection, run_id: int) -> str:
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f,]")
+_NO_TAG = "{} is no tag; a tag is a text of at most {} characters on one line, without commas"
 
 
 def _checked_tag(name: object) -> str:
-    if not isinstance(name, str) or not name.strip() or len(name) > MAX_TAG_CHARS or _CONTROL.search(name):
-        msg = (
-            f"{_text.brief(name)} is no tag; a tag is a text of at most {MAX_TAG_CHARS} characters on one line,"
-            " without commas"
-        )
-        raise StoreError(msg)
+    tag = _stripped(name)
+    if not tag or len(tag) > MAX_TAG_CHARS or _CONTROL.search(tag):
+        raise StoreError(_NO_TAG.format(_text.brief(name), MAX_TAG_CHARS))
+    return tag
+
+
+def _stripped(name: object) -> str:
+    """Return a tag as it is kept, so that what gave it also takes it away."""
+    if not isinstance(name, str):
+        raise StoreError(_NO_TAG.format(_text.brief(name), MAX_TAG_CHARS))
     return utf8(name.strip())

@@ -51,16 +51,19 @@ cross join trials on trials.sample_id = samples.id limit :most
 """
 
 
-def search_runs(store: Store, text: str, *, regex: bool = False, limit: int = search.LIMIT) -> FoundRuns:
+def search_runs(
+    store: Store, text: str, *, regex: bool = False, limit: int = search.LIMIT, most: int = MATCHES
+) -> FoundRuns:
     """Return the runs whose prompts or outputs hold a text; see `promptlab.search` for what may be typed.
 
-    An output that several runs share is found in each of them.
+    An output that several runs share is found in each of them; of outputs, and of prompts, `most` such places count.
     """
     found = search.search(store, text, regex=regex, limit=limit)
     by_output = {hit.output_id: hit for hit in found if hit.matched == "output"}
     by_request = {hit.request_id: hit for hit in found if hit.matched == "prompt"}
-    outputs = _pairs(store, _RUNS_OF_OUTPUTS, by_output)
-    prompts = _pairs(store, _RUNS_OF_PROMPTS, by_request)
+    notes: list[str] = []
+    outputs = _pairs(store, _RUNS_OF_OUTPUTS, by_output, notes, most)
+    prompts = _pairs(store, _RUNS_OF_PROMPTS, by_request, notes, most)
     runs = {
         run_id: Matches(
             outputs=tuple(outputs.get(run_id, ())),
@@ -74,13 +77,16 @@ def search_runs(store: Store, text: str, *, regex: bool = False, limit: int = se
         )
         for run_id in sorted({*outputs, *prompts}, reverse=True)
     }
-    return FoundRuns(runs, found.notes)
+    return FoundRuns(runs, (*found.notes, *notes))
 
 
-def _pairs(store: Store, sql: str, ids: Collection[int | None]) -> dict[int, list[int]]:
-    """Return run id -> the outputs, or requests, that it holds of these."""
+def _pairs(store: Store, sql: str, ids: Collection[int | None], notes: list[str], most: int) -> dict[int, list[int]]:
+    """Return run id -> the outputs, or requests, that it holds of these; note what was left out."""
     found: dict[int, list[int]] = {}
-    for key, run_id in store.read(sql, {"ids": json.dumps(list(ids)), "most": MATCHES}):
+    rows = store.read(sql, {"ids": json.dumps(list(ids)), "most": most + 1})
+    if len(rows) > most:
+        notes.append(f"what is found stands in so many runs that only the first {most:,} places are counted")
+    for key, run_id in rows[:most]:
         found.setdefault(run_id, []).append(key)
     return found
 

@@ -3,7 +3,8 @@
 Rows are told apart by what they are, not by their ids: runs by uid, requests by the hash of their bytes, samples by
 key, repeat and generation, attempts by the id that went out with them, the rest by what it says of those. So merging a
 file again brings in nothing. Where both files answered one sample, ours stays its answer, and their runs keep showing
-theirs (`trials.output_id`). What is unanswered here and answered there is answered afterwards.
+theirs (`trials.output_id`). What is unanswered here and answered there is answered afterwards. A run that both have
+gets the tags of both and, where ours says nothing, their note; whether it is archived is for this file to say.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptlab import _text, ledger, signs
+from promptlab._json import compact, texts
 from promptlab.errors import StoreError
 from promptlab.migrations import SCHEMA_VERSION
 from promptlab.store import Store
@@ -35,11 +37,14 @@ class Merged:
         New rows by table.
     answered
         How many samples of this file got an end that they had only in the other one.
+    remarked
+        How many runs of both files got tags, or a note, that they had only in the other one.
     """
 
     source: str
     counts: Mapping[str, int]
     answered: int
+    remarked: int = 0
 
     def __repr__(self) -> str:
         return f"<Merged {self.source}: {', '.join(self._facts())}>"
@@ -49,7 +54,8 @@ class Merged:
 
     def _facts(self) -> list[str]:
         settled = [f"{_text.count(self.answered, 'sample')} of this file settled"] if self.answered else []
-        return [*_text.counts(self.counts), *settled] or ["nothing that was not here"]
+        remarked = [f"tags or notes of {_text.count(self.remarked, 'run')}"] if self.remarked else []
+        return [*_text.counts(self.counts), *settled, *remarked] or ["nothing that was not here"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +239,7 @@ def _merge(connection: sqlite3.Connection, *, theirs: sqlite3.Connection, source
         connection.execute(f"create temp table their_{name} (theirs integer primary key, ours integer not null)")
     counts = {table.name: _copied(connection, theirs, table) for table in _BEFORE_ENDS}
     updated = _updated(connection, theirs)
+    remarked = _remarked(connection, theirs)
     answered = _settled(connection, theirs, now_s)
     counts |= {table.name: _copied(connection, theirs, table) for table in _AFTER_ENDS}
     updated += _undone(connection, theirs)
@@ -242,7 +249,7 @@ def _merge(connection: sqlite3.Connection, *, theirs: sqlite3.Connection, source
     for name in (*(f"their_{name}" for name in _MAPPED), "their_ends", "settled", "held"):
         connection.execute(f"drop table temp.{name}")
     del counts["attempt_samples"]  # says which attempt asked for which sample; nobody counts that
-    return Merged(str(source), counts, answered)
+    return Merged(str(source), counts, answered, remarked)
 
 
 def _held(connection: sqlite3.Connection, now_s: float) -> list[int]:
@@ -307,6 +314,24 @@ def _ended(connection: sqlite3.Connection, theirs: sqlite3.Connection) -> int:
     attempts = next(table for table in _BEFORE_ENDS if table.name == "attempts")
     unfinished = connection.execute(_OPEN).fetchall()
     return sum(_replaced(connection, theirs, attempts, key, "state in ('ok', 'error')") for (key,) in unfinished)
+
+
+_THEIR_REMARKS = "select uid, tags, note from runs where status != 'forgotten' and (tags != '[]' or note != '')"
+_OUR_REMARKS = "select tags, note from runs where uid = ? and status != 'forgotten'"
+
+
+def _remarked(connection: sqlite3.Connection, theirs: sqlite3.Connection) -> int:
+    """Add the tags that a run of both files has there, and its note where it has none here; return for how many."""
+    changes = []
+    for uid, tags, note in theirs.execute(_THEIR_REMARKS):
+        our_tags, our_note = connection.execute(_OUR_REMARKS, (uid,)).fetchone()
+        held, added = texts(our_tags), texts(tags)
+        lacks_tags, lacks_note = not set(added) <= set(held), bool(note and not our_note)
+        if lacks_tags or lacks_note:
+            both = compact(list(dict.fromkeys([*held, *added]))) if lacks_tags else our_tags
+            changes.append((both, our_note or note, uid))
+    connection.executemany("update runs set tags = ?, note = ? where uid = ? and status != 'forgotten'", changes)
+    return len(changes)
 
 
 def _replaced(

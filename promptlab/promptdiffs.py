@@ -6,9 +6,10 @@ answered, for the same case, the same settings and the same repeat. Nothing here
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptlab import _text, textdiff
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 Change = Literal["same", "changed", "removed", "added"]
 
+_SLOTS = 200  # changed slots among which renamed variables are looked for; Jinja parses each of them
 ALIKE = 0.2  # of two messages' likeness, half of it the role's, that is needed for them to stand beside each other
 
 
@@ -78,6 +80,8 @@ class VersionDiff:
         What the runs of either version set, sorted by name.
     effect
         What happened to the trials that both answered; None when that was not looked for.
+    is_coarse
+        Whether the prompts are so long that some of it is compared by whole lines, or blocks of lines.
     """
 
     before: Version
@@ -85,6 +89,7 @@ class VersionDiff:
     messages: tuple[MessageDiff, ...]
     parameters: tuple[ParameterDiff, ...]
     effect: Effect | None = None
+    is_coarse: bool = False
 
     @property
     def variables_removed(self) -> tuple[str, ...]:
@@ -103,7 +108,8 @@ class VersionDiff:
         """Pairs of an old and a new variable, where one slot stands in the place of another."""
         old = set(self.before.variables) - set(self.after.variables)
         new = set(self.after.variables) - set(self.before.variables)
-        return tuple(dict.fromkeys(pair for pair in self._replaced_slots() if pair[0] in old and pair[1] in new))
+        pairs = islice(self._replaced_slots(), _SLOTS) if old and new else ()
+        return tuple(dict.fromkeys(pair for pair in pairs if pair[0] in old and pair[1] in new))
 
     @property
     def words(self) -> tuple[int, int]:
@@ -144,9 +150,10 @@ class VersionDiff:
             return "the same messages"
         by_kind = [f"{changes.count(kind)} {kind}" for kind in ("changed", "added", "removed") if kind in changes]
         added, removed = self.words
+        coarse = "; so long that parts are compared as whole lines" if self.is_coarse else ""
         return (
             f"{', '.join(by_kind) or 'no'} of {_text.count(len(changes), 'message')}, +{added:,} −{removed:,} words,"
-            f" about {self.tokens:+,} tokens"
+            f" about {self.tokens:+,} tokens{coarse}"
         ).replace("-", "−")
 
     def __repr__(self) -> str:
@@ -195,38 +202,42 @@ def compare(
 
 def diff(before: Version, after: Version) -> VersionDiff:
     """Return how two versions differ: messages aligned by role and likeness, then lines, then words."""
-    places = textdiff.aligned(before.messages, after.messages, _likeness, least=ALIKE)
+    budget = textdiff.Budget()
+
+    def weigh(here: int, there: int, likeness: float) -> float:
+        """Return how alike two messages are: half for the role, half for the words."""
+        return (0.5 if before.messages[here]["role"] == after.messages[there]["role"] else 0.0) + 0.5 * likeness
+
+    old, new = ([content_text(message) for message in version.messages] for version in (before, after))
+    places = textdiff.beside(old, new, budget, least=ALIKE, weigh=weigh)
+    messages = tuple(
+        _message_diff(
+            None if here is None else before.messages[here], None if there is None else after.messages[there], budget
+        )
+        for here, there in places
+    )
     return VersionDiff(
         before=before,
         after=after,
-        messages=tuple(
-            _message_diff(
-                None if here is None else before.messages[here], None if there is None else after.messages[there]
-            )
-            for here, there in places
-        ),
+        messages=messages,
         parameters=tuple(
             ParameterDiff(name, before.parameters.get(name, ()), after.parameters.get(name, ()))
             for name in sorted({*before.parameters, *after.parameters})
         ),
+        is_coarse=budget.is_spent,
     )
 
 
-def _likeness(here: Mapping[str, Any], there: Mapping[str, Any]) -> float:
-    """Return how alike two messages are: half for the role, half for the words."""
-    return (0.5 if here["role"] == there["role"] else 0.0) + 0.5 * textdiff.likeness(
-        content_text(here), content_text(there)
-    )
-
-
-def _message_diff(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> MessageDiff:
+def _message_diff(
+    before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, budget: textdiff.Budget
+) -> MessageDiff:
     if before is None and after is not None:
         return MessageDiff(None, str(after["role"]), textdiff.alone(content_text(after), "added"))
     if after is None and before is not None:
         return MessageDiff(str(before["role"]), None, textdiff.alone(content_text(before), "removed"))
     assert before is not None  # noqa: S101 - one of the two always is
     assert after is not None  # noqa: S101 - see above
-    lines = textdiff.lines(content_text(before), content_text(after))
+    lines = textdiff.lines(content_text(before), content_text(after), budget)
     return MessageDiff(str(before["role"]), str(after["role"]), lines)
 
 
@@ -297,16 +308,18 @@ _MARKS = {"same": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
 
 def _both(pair: LinePair) -> list[Piece]:
     """Return the pieces of two lines as one line: what was removed before what was added."""
-    before, after = list(pair.before or ()), list(pair.after or ())
+    before, after = deque(pair.before or ()), deque(pair.after or ())
     found: list[Piece] = []
     while before or after:
         if before and before[0].kind == "removed":
-            found.append(before.pop(0))
+            found.append(before.popleft())
         elif after and after[0].kind == "added":
-            found.append(after.pop(0))
+            found.append(after.popleft())
         else:
             found.append((before or after)[0])
-            before, after = before[1:], after[1:]
+            for side in (before, after):
+                if side:
+                    side.popleft()
     return found
 
 

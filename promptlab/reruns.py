@@ -9,7 +9,7 @@ from promptlab.grids import ParameterGrid, restored
 from promptlab.results import RunRow
 from promptlab.store import Store
 from promptlab.templates import PromptTemplate
-from promptlab.versions import find_key
+from promptlab.versions import templates
 
 _CASES = """
 select cases.inputs from (select case_index, case_id from trials where run_id = ? group by case_index) as used
@@ -19,7 +19,7 @@ join cases on cases.id = used.case_id order by used.case_index
 
 def templates_of(store: Store, run: RunRow) -> list[PromptTemplate]:
     """Return the templates of a run, in the plan's order."""
-    return [find_key(store, name, key).template() for name, key in run.plan["templates"]]
+    return templates(store, map(tuple, run.plan["templates"]))
 
 
 def grid_of(run: RunRow) -> ParameterGrid:

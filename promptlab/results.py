@@ -15,7 +15,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from promptlab import _text, diffs
-from promptlab._json import canonical, compact, utf8
+from promptlab._json import canonical, compact, texts, utf8
 from promptlab.errors import NotFoundError, StoreError
 from promptlab.requests import Request
 from promptlab.retries import Refusal, refusal
@@ -161,15 +161,7 @@ def run_of_plan(store: Store, plan_key: str, name: str) -> RunRow | None:
 def _run_row(row: sqlite3.Row) -> RunRow:
     values = dict(row)
     parsed = {"plan": json.loads(values["plan"]), "backend": json.loads(values["backend"])}
-    return RunRow(**{**values, **parsed, "tags": tags_of(values["tags"]), "archived": bool(values["archived"])})
-
-
-def tags_of(text: str) -> tuple[str, ...]:
-    """Return the tags of a run as its row has them, as JSON; of a file that others wrote, whatever is a text."""
-    with suppress(ValueError, RecursionError):
-        found = json.loads(text)
-        return tuple(tag for tag in found if isinstance(tag, str)) if isinstance(found, list) else ()
-    return ()
+    return RunRow(**{**values, **parsed, "tags": texts(values["tags"]), "archived": bool(values["archived"])})
 
 
 _SIZES = """

@@ -2,6 +2,10 @@
 
 Lines that are equal hold the two texts together; between them, lines that are alike stand beside each other, and what
 has no counterpart was removed or added. So both sides come out whole: the pieces of one side, joined, are its text.
+
+A whole diff, of however many texts, has one `Budget`, so that none takes long. What it cannot pay for is shown more
+coarsely: a line whole instead of its words, lines in their order instead of the most alike ones, a block of lines
+removed and another added; `Budget.is_spent` says so.
 """
 
 from __future__ import annotations
@@ -10,7 +14,8 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
+from itertools import takewhile
+from operator import eq
 from typing import Literal, TypeVar
 
 T = TypeVar("T")
@@ -19,7 +24,11 @@ Kind = Literal["same", "removed", "added"]
 
 ALIKE = 0.35  # of two lines' words that must be common for them to stand beside each other
 MAX_PAIRS = 10_000  # combinations that are compared; beyond it, lines stand beside each other in their order
-MAX_WORDS = 4_000_000  # product of the lengths of two lines in words, above which they are shown whole (about a second)
+BUDGET = (
+    600_000_000  # of one diff, about in nanoseconds; comparing two lists of words costs the product of their lengths
+)
+_PAIR, _WORD = 4_000, 100  # what the likeness of two lines costs, and each word of the shorter
+_LINE, _CHAR = 8_000, 100  # what a changed line costs to be divided into words, and each of its characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +58,70 @@ class LinePair:
         )
 
 
-def lines(before: str, after: str) -> tuple[LinePair, ...]:
-    """Return the lines of two texts beside each other.
+@dataclass(slots=True)
+class Budget:
+    """How much a diff may still compare, and whether it had to do without some of it."""
+
+    left: int = BUDGET
+    is_spent: bool = False
+
+    def pays(self, price: int) -> bool:
+        """Take a price, and return whether there was enough for it."""
+        if price > self.left:
+            self.is_spent = True
+            return False
+        self.left -= price
+        return True
+
+
+def lines(before: str, after: str, budget: Budget | None = None) -> tuple[LinePair, ...]:
+    """Return the lines of two texts beside each other, as finely as the budget allows.
 
     >>> [pair] = lines("Be kind to {{ who }}.", "Be fair to {{ who }}.")
     >>> [(piece.kind, piece.text) for piece in pair.after]
     [('same', 'Be '), ('added', 'fair'), ('same', ' to '), ('same', '{{ who }}'), ('same', '.')]
     """
+    budget = budget or Budget()
     old, new = before.split("\n"), after.split("\n")
     return tuple(
-        _line_pair(None if here is None else old[here], None if there is None else new[there])
-        for here, there in _line_places(old, new)
+        _line_pair(None if here is None else old[here], None if there is None else new[there], budget)
+        for here, there in _line_places(old, new, budget)
     )
 
 
 def alone(text: str, kind: Kind) -> tuple[LinePair, ...]:
     """Return the lines of a text that the other side has nothing beside."""
-    whole = [_joined([(kind, words(line))]) for line in text.split("\n")]
+    whole = [_pieces(kind, line) for line in text.split("\n")]
     return tuple(LinePair(line, None) if kind == "removed" else LinePair(None, line) for line in whole)
+
+
+def beside(
+    before: Sequence[str],
+    after: Sequence[str],
+    budget: Budget,
+    *,
+    least: float,
+    weigh: Callable[[int, int, float], float] = lambda _here, _there, likeness: likeness,
+) -> list[tuple[int | None, int | None]]:
+    """Return which of two lists of texts stand beside each other, see `aligned`; beyond the budget, in their order.
+
+    `weigh` makes of two places and the likeness of their words what counts.
+    """
+    if len(before) * len(after) > MAX_PAIRS:
+        budget.is_spent = True
+        return _in_order(len(before), len(after))
+    if not budget.pays(_CHAR * sum(map(len, [*before, *after]))):
+        return _in_order(len(before), len(after))
+    old, new = [bag(text) for text in before], [bag(text) for text in after]
+    shorter = min(len(new) * sum(map(len, old)), len(old) * sum(map(len, new)))
+    if not budget.pays(_PAIR * len(old) * len(new) + _WORD * shorter):
+        return _in_order(len(before), len(after))
+    return aligned(
+        range(len(old)),
+        range(len(new)),
+        lambda here, there: weigh(here, there, likeness(old[here], new[there])),
+        least=least,
+    )
 
 
 def aligned(
@@ -112,11 +167,12 @@ def _in_order(before: int, after: int) -> list[tuple[int | None, int | None]]:
 
 # Slots of Jinja2; characters of scripts without blanks, one by one; words; blanks; anything else
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ud7ff\uf900-\ufaff"
-_SLOT = r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}"
-_TOKEN = re.compile(rf"({_SLOT})|[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\S\n]+|.", re.DOTALL)
-_IS_SLOT = re.compile(rf"(?:{_SLOT})\Z", re.DOTALL)
+# (a slot ends before another begins, so that braces without an end are read through once, not once a brace).
+_SLOT = r"\{\{(?:(?!\{\{).)*?\}\}|\{%(?:(?!\{%).)*?%\}|\{#(?:(?!\{#).)*?#\}"
+_TOKEN = re.compile(rf"{_SLOT}|[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\S\n]+|.", re.DOTALL)
 _IS_WORD = re.compile(r"\w")
-_SLOT_START = re.compile(r"(\{\{|\{%|\{#).*", re.DOTALL)
+_DIVIDED = re.compile(f"({_SLOT})", re.DOTALL)
+_SLOT_STARTS = ("{{", "{%", "{#")
 
 
 def words(text: str) -> list[str]:
@@ -125,7 +181,7 @@ def words(text: str) -> list[str]:
     >>> words("Hi, {{ name | title }}!")
     ['Hi', ',', ' ', '{{ name | title }}', '!']
     """
-    return [found[0] for found in _TOKEN.finditer(text)]
+    return _TOKEN.findall(text)
 
 
 def count_words(pieces: Sequence[Piece]) -> int:
@@ -133,59 +189,85 @@ def count_words(pieces: Sequence[Piece]) -> int:
     return sum(1 for piece in pieces for word in words(piece.text) if _IS_WORD.search(word))
 
 
-def likeness(before: str, after: str) -> float:
+def bag(text: str) -> Counter[str]:
+    """Return how often each word stands in a text. Slots are all alike, so that a renamed one stands beside itself."""
+    found = (word for word in words(text) if not word.isspace())
+    return Counter(word[:2] if word.startswith(_SLOT_STARTS) else word for word in found)
+
+
+def likeness(before: Counter[str], after: Counter[str]) -> float:
     """Return which part of two texts' words is common to both, between 0 and 1, whatever their order.
 
-    Slots are all alike, so that one whose variable was renamed still stands beside itself.
-
-    >>> likeness("a b c", "c b d"), likeness("{{ question }}", "{{ query }}")
+    >>> likeness(bag("a b c"), bag("c b d")), likeness(bag("{{ question }}"), bag("{{ query }}"))
     (0.6666666666666666, 1.0)
     """
-    if before == after:
-        return 1.0
-    here, there = (
-        Counter(_SLOT_START.sub(r"\1", word) for word in words(text) if not word.isspace()) for text in (before, after)
-    )
-    total = here.total() + there.total()
-    return 2 * (here & there).total() / total if total else 0.0
+    total = before.total() + after.total()
+    few, many = sorted((before, after), key=len)
+    return 2 * sum(min(number, many[word]) for word, number in few.items()) / total if total else 1.0
 
 
-def _line_places(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[int | None, int | None]]:
-    matcher = SequenceMatcher(None, old, new, autojunk=False)
-    for tag, here, here_end, there, there_end in matcher.get_opcodes():
-        if tag == "equal":
-            yield from zip(range(here, here_end), range(there, there_end), strict=True)
-            continue
-        for i, j in aligned(old[here:here_end], new[there:there_end], likeness, least=ALIKE):
-            yield None if i is None else here + i, None if j is None else there + j
+def _line_places(old: Sequence[str], new: Sequence[str], budget: Budget) -> Iterator[tuple[int | None, int | None]]:
+    here = there = 0
+    for i, j, length in _common(old, new, budget):
+        for above, below in beside(old[here:i], new[there:j], budget, least=ALIKE):
+            yield None if above is None else here + above, None if below is None else there + below
+        yield from zip(range(i, i + length), range(j, j + length), strict=True)
+        here, there = i + length, j + length
 
 
-def _line_pair(old: str | None, new: str | None) -> LinePair:
+def _common(before: Sequence[str], after: Sequence[str], budget: Budget) -> list[tuple[int, int, int]]:
+    """Return what is common to both in order, as places and lengths; the last is where both end.
+
+    Between the common beginning and the common end it is the longest common subsequence, if the budget allows it.
+    (`difflib` takes a second for lines of 900 words, and for texts of few words grows with the third power.)
+    """
+    from rapidfuzz.distance import Indel  # noqa: PLC0415 - only where there is something to compare
+
+    head = _same_start(before, after)
+    tail = _same_start(before[head:][::-1], after[head:][::-1])
+    old, new = before[head : len(before) - tail], after[head : len(after) - tail]
+    found = [(0, 0, head)]
+    if old and new and budget.pays(len(old) * len(new)):
+        number: dict[str, int] = {}  # rapidfuzz compares hashes: small numbers have no collisions
+        codes = [[number.setdefault(each, len(number)) for each in side] for side in (old, new)]
+        found += [(i + head, j + head, size) for i, j, size in Indel.opcodes(*codes).as_matching_blocks()]
+    ends = (len(before) - tail, len(after) - tail, tail)
+    return [block for block in [*found, ends] if block[2]] + [(len(before), len(after), 0)]
+
+
+def _same_start(before: Sequence[str], after: Sequence[str]) -> int:
+    return sum(1 for _ in takewhile(bool, map(eq, before, after)))
+
+
+def _line_pair(old: str | None, new: str | None, budget: Budget) -> LinePair:
     if old is None or new is None:
-        whole = alone(new or "", "added") if old is None else alone(old, "removed")
-        return whole[0]
-    before, after = words(old), words(new)
+        return LinePair(
+            None if old is None else _pieces("removed", old), None if new is None else _pieces("added", new)
+        )
     if old == new:
-        return LinePair(_joined([("same", before)]), _joined([("same", after)]))
-    runs = _runs(before, after)
+        return LinePair(_pieces("same", old), _pieces("same", new))
+    if not budget.pays(_LINE + _CHAR * (len(old) + len(new))):
+        return LinePair(_pieces("removed", old), _pieces("added", new))
+    runs = _runs(words(old), words(new), budget)
     return LinePair(
         _joined([(kind, some) for kind, some in runs if kind != "added"]),
         _joined([(kind, some) for kind, some in runs if kind != "removed"]),
     )
 
 
-def _runs(before: Sequence[str], after: Sequence[str]) -> list[tuple[Kind, Sequence[str]]]:
+def _runs(before: Sequence[str], after: Sequence[str], budget: Budget) -> list[tuple[Kind, Sequence[str]]]:
     """Return runs of words that are the same, removed or added; blanks alone do not divide what changed."""
-    if len(before) * len(after) > MAX_WORDS:
-        return [("removed", before), ("added", after)]
     found: list[tuple[Kind, Sequence[str]]] = []
-    codes = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
-    for place, (tag, here, here_end, there, there_end) in enumerate(codes):
-        old, new = before[here:here_end], after[there:there_end]
-        if tag == "equal" and not ("".join(old).isspace() and 0 < place < len(codes) - 1):
-            found.append(("same", old))
+    here = there = 0
+    for i, j, length in _common(before, after, budget):
+        found += [("removed", before[here:i]), ("added", after[there:j])]
+        here, there = i + length, j + length
+        same = before[i:here]
+        is_inside = i + j > 0 and (here, there) != (len(before), len(after))
+        if is_inside and "".join(same).isspace():
+            found += [("removed", same), ("added", same)]
         else:
-            found += [("removed", old), ("added", new)]
+            found.append(("same", same))
     return [(kind, some) for kind, some in _gathered(found) if some]
 
 
@@ -199,21 +281,18 @@ def _gathered(runs: Sequence[tuple[Kind, Sequence[str]]]) -> Iterator[tuple[Kind
         elif kind == "added":
             added += some
         else:
+            blank = [removed.pop()] if removed and removed[-1:] == added[-1:] and removed[-1].isspace() else []
             yield "removed", removed
-            yield "added", added
-            yield "same", list(some)
+            yield "added", added[: len(added) - len(blank)]
+            yield "same", [*blank, *some]
             removed, added = [], []
 
 
+def _pieces(kind: Kind, text: str) -> Pieces:
+    """Return a text as pieces of one kind: slots by themselves, all else between them together."""
+    divided = enumerate(_DIVIDED.split(text))
+    return tuple(Piece(kind, some, is_slot=place % 2 == 1) for place, some in divided if some)
+
+
 def _joined(runs: Sequence[tuple[Kind, Sequence[str]]]) -> Pieces:
-    """Return words as few pieces: those of a run together, slots by themselves."""
-    found: list[Piece] = []
-    for kind, some in runs:
-        first = len(found)
-        for word in some:
-            is_slot = bool(_IS_SLOT.match(word))
-            if len(found) > first and not (is_slot or found[-1].is_slot):
-                found[-1] = Piece(kind, found[-1].text + word)
-            else:
-                found.append(Piece(kind, word, is_slot))
-    return tuple(found)
+    return tuple(piece for kind, some in runs for piece in _pieces(kind, "".join(some)))

@@ -72,13 +72,7 @@ class Version:
 
     def template(self) -> PromptTemplate:
         """Return it as a template, to run it or to derive another from it."""
-        is_text = [message["role"] for message in self.messages] == ["text"]
-        return PromptTemplate(
-            self.name,
-            messages=None if is_text else self.messages,
-            text=self.messages[0]["content"] if is_text else None,
-            note=self.note,
-        )
+        return _template(self.name, self.messages, self.note)
 
     def __repr__(self) -> str:
         return f"<Version {self.label}: {_text.count(len(self.runs), 'run')}, {_text.count(self.answers, 'answer')}>"
@@ -86,6 +80,16 @@ class Version:
     def _repr_html_(self) -> str:
         rows = [(message["role"], content_text(message)) for message in self.messages]
         return _text.html_card(self.label, _text.html_messages(rows), note=self.note)
+
+
+def _template(name: str, messages: tuple[Mapping[str, Any], ...], note: str) -> PromptTemplate:
+    is_text = [message["role"] for message in messages] == ["text"]
+    return PromptTemplate(
+        name,
+        messages=None if is_text else messages,
+        text=messages[0]["content"] if is_text else None,
+        note=note,
+    )
 
 
 _ALL = "select id, name, version, key, messages, created_at, parent_key, note from templates order by name, version"
@@ -192,19 +196,27 @@ def find(store: Store, version: str | PromptTemplate | Version) -> Version:
     matching = [row for row in rows if number in {None, row["version"]} and key in {None, row["key"]}]
     if not matching:
         there = f"{name}@1" if len(rows) == 1 else f"{name}@{rows[0]['version']} to {name}@{rows[-1]['version']}"
-        asked = f"version {number} of template {name!r}" if number else f"{name!r} as it is now, which was never asked"
+        asked = (
+            f"version {number} of template {name!r}"
+            if number is not None
+            else f"{name!r} as it is now, which was never asked"
+        )
         msg = f"{store.path} holds no {asked}; it has {there}"
         raise NotFoundError(msg)
     return _read(store, matching[-1:])[0]
 
 
-def find_key(store: Store, name: str, key: str) -> Version:
-    """Return the version of a name and the key of its messages."""
-    rows = [row for row in store.read(_ALL) if (row["name"], row["key"]) == (name, key)]
-    if not rows:
-        msg = f"{store.path} does not hold the messages of template {name!r} any more"
-        raise NotFoundError(msg)
-    return _read(store, rows)[0]
+def templates(store: Store, keys: Iterable[tuple[str, str]]) -> list[PromptTemplate]:
+    """Return the templates of some names and keys of messages, without looking for where they were used."""
+    stored = {(row["name"], row["key"]): row for row in store.read(_ALL)}
+    found = []
+    for name, key in keys:
+        if (name, key) not in stored:
+            msg = f"{store.path} does not hold the messages of template {name!r} any more"
+            raise NotFoundError(msg)
+        row = stored[name, key]
+        found.append(_template(name, tuple(json.loads(row["messages"])), row["note"]))
+    return found
 
 
 def find_id(store: Store, version_id: int) -> Version:
@@ -214,6 +226,9 @@ def find_id(store: Store, version_id: int) -> Version:
         msg = f"no version of id {version_id!r} in {store.path}; lab.versions() lists them"
         raise NotFoundError(msg)
     return _read(store, rows)[0]
+
+
+_DIGITS = 18  # more than any version has, and Python refuses to read more than 4,300
 
 
 def _asked(store: Store, version: str | PromptTemplate) -> tuple[str, int | None, str | None]:
@@ -226,8 +241,9 @@ def _asked(store: Store, version: str | PromptTemplate) -> tuple[str, int | None
     name, at, number = version.rpartition("@")
     if not at or store.read("select 1 from templates where name = ? limit 1", (version,)):
         return version, None, None
-    if not number.isdecimal():
-        msg = f"{version!r} names no version: {number!r} is no number; write '{name}@1', or {name!r} for the newest"
+    if not number.isdecimal() or len(number) > _DIGITS:
+        brief = f"{_text.brief(version)} names no version: {_text.brief(number)}"
+        msg = f"{brief} is no number; write '{name}@1', or {name!r} for the newest"
         raise NotFoundError(msg)
     return name, int(number), None
 

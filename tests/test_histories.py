@@ -309,3 +309,15 @@ def test_tags_of_a_file_that_others_wrote_do_no_harm(three):
     for text, tags in (('["a", 7, null]', ("a",)), ('"abc"', ()), ("nonsense", ()), ('{"a": 1}', ())):
         three.store.write(lambda c, text=text: c.execute("update runs set tags = ? where id = 1", (text,))).result()
         assert (three.load(1).tags, three.runs()["tags"][0]) == (tags, ", ".join(tags))
+
+
+def test_a_tag_is_taken_by_what_gave_it(three):
+    """Blanks around a tag do not count, neither when it is given nor when it is taken."""
+    assert three.load(1).tag(" a ").untag(" a ").tags == ()
+
+
+def test_a_search_that_is_followed_no_further_says_so(three):
+    """Of what is found in very many runs only the first places are counted, and a note says so."""
+    found = lookups.search_runs(three.store, '"answer to q0"', most=2)
+    assert sum(len(matches.outputs) for matches in found.runs.values()) == 2
+    assert found.notes == ("what is found stands in so many runs that only the first 2 places are counted",)

@@ -364,3 +364,17 @@ def test_hostile_text_is_escaped_in_snapshots(tmp_path):
             html = panel.snapshot() if hasattr(panel, "snapshot") else panel._repr_html_()
             tags = set(re.findall(r"</?([^\s>]+)", html))
             assert tags <= ALLOWED
+
+
+def test_a_run_without_counts_is_counted_in_the_totals(lab):
+    """A run that goes on, or one of an old file, counts with its trials in the line above the list."""
+    lab.store.write(lambda connection: connection.execute("update runs set counts = null")).result()
+    first = lab.history().first()
+    assert (first["trials"], first["cost_usd"], first["unpriced"]) == (14, 0.0, 0)
+
+
+def test_a_run_forgotten_meanwhile_is_told(lab):
+    """A list that still shows it says that it is gone, when it is opened."""
+    history = lab.history()
+    lab.forget("other", dry_run=False)
+    assert "run 3 is not in" in ask(history, "rows", wanted=ALL, opened=3, start=0, n=50)

@@ -416,3 +416,26 @@ def test_whatever_two_files_hold_every_run_shows_what_it_showed(lab_at, seed):
             answered = frame["status"] == "ok"
             pd.testing.assert_frame_equal(shown(lab, run)[answered], frame[answered])
     assert one.sql("select count(*) as n from outputs")["n"][0] == two.sql("select count(*) as n from outputs")["n"][0]
+
+
+def test_remarks_on_a_run_of_both_files_come_together(lab_at):
+    """It gets the tags of both, their note where ours says nothing, keeps our archive mark, and once is enough."""
+    ours = lab_at("ours")
+    for name in ("noted", "bare"):
+        ran(ours, 1, name=name)
+    theirs_path = ours.path.parent.parent / "theirs" / "lab.db"
+    theirs_path.parent.mkdir()
+    ours.backup(theirs_path)
+    ours.load("noted").tag("b", "a").note = "ours"
+    theirs = lab_at("theirs")
+    for name in ("noted", "bare"):
+        theirs.load(name).tag("c", "b").archive().note = "theirs"
+    done = ours.merge(theirs.path)
+    assert repr(done) == f"<Merged {theirs.path}: tags or notes of 2 runs>"
+    assert [(run.tags, run.note, run.is_archived) for run in map(ours.load, ("noted", "bare"))] == [
+        (("b", "a", "c"), "ours", False),
+        (("c", "b"), "theirs", False),
+    ]
+    before = dump(ours.path)
+    assert repr(ours.merge(theirs.path)) == f"<Merged {theirs.path}: nothing that was not here>"
+    assert dump(ours.path) == before

@@ -49,6 +49,13 @@ def test_a_blank_does_not_divide_what_changed():
     assert [piece.text for piece in pair.after] == ["see the ", "new law", " there"]
 
 
+def test_a_blank_after_a_change_is_the_same():
+    """What ends with the same blank on both sides is marked without it."""
+    [pair] = textdiff.lines("with one word.", "with a single word, no more.")
+    assert [piece.text for piece in pair.before] == ["with ", "one", " word", "."]
+    assert [piece.text for piece in pair.after] == ["with ", "a single", " word", ", no more", "."]
+
+
 def test_a_renamed_slot_is_a_piece_of_its_own():
     """A slot is one word, and stands beside the slot it replaces."""
     [pair] = textdiff.lines("Ask {{ question }}!", "Ask {{ query | trim }}!")
@@ -85,10 +92,27 @@ def test_words(text, words):
 
 
 def test_lines_too_long_to_compare_are_shown_whole():
-    """Two lines of thousands of words each are removed and added as they are, at once."""
-    before, after = ("x " * 3000, "y x " * 1500)
-    [pair] = textdiff.lines(before, after)
+    """Two lines whose comparison the budget cannot pay for are removed and added as they are, and it says so."""
+    before, after, budget = "x " * 40_000 + "1", "y x " * 20_000 + "2", textdiff.Budget()
+    [pair] = textdiff.lines(before, after, budget)
     assert (pair.before, pair.after) == ((Piece("removed", before),), (Piece("added", after),))
+    assert budget.is_spent
+
+
+def test_equal_ends_of_long_lines_cost_nothing():
+    """One word changed in a line of 80,000 is marked alone."""
+    budget = textdiff.Budget()
+    [pair] = textdiff.lines("x " * 40_000 + "1 end", "x " * 40_000 + "2 end", budget)
+    assert [piece.text for piece in pair.after[1:]] == ["2", " end"]
+    assert not budget.is_spent
+
+
+def test_lines_stand_in_their_order_when_the_budget_is_spent():
+    """The lines that a spent budget leaves are shown whole, and equal ones are still the same."""
+    budget = textdiff.Budget(left=0)
+    pairs = textdiff.lines("same\na b\nc d\nend", "same\na c\nx\nend", budget)
+    assert [[piece.kind for piece in pair.before] for pair in pairs] == [["same"], ["removed"], ["removed"], ["same"]]
+    assert budget.is_spent
 
 
 def test_many_lines_stand_beside_each_other_in_order():

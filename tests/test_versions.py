@@ -71,6 +71,8 @@ def test_a_version_is_found(lab, asked):
         ("suport@2", "no template 'suport' in {path}; did you mean 'support'?"),
         ("zzz", "no template 'zzz' in {path}; the newest are 'support'"),
         ("support@7", "{path} holds no version 7 of template 'support'; it has support@1 to support@2"),
+        ("support@0", "{path} holds no version 0 of template 'support'; it has support@1 to support@2"),
+        ("support@" + "1" * 5_000, "'support@1111"),
         ("support@v2", "'support@v2' names no version: 'v2' is no number; write 'support@1', or 'support' for the "),
         (FIRST.replace(user="x"), "{path} holds no 'support' as it is now, which was never asked; it has support@1 to"),
         (2, "2 names no version; write 'support@6', or 'support' for the newest"),
@@ -377,3 +379,11 @@ def test_the_newest_answer_of_a_case_counts(lab):
     lab.run(FIRST, ParameterGrid(model="m", temperature=0), cases=CASES[:1], generation=1, name="again", progress=False)
     pairs = promptdiffs.compare(lab.store, "support@1", "support@2").effect.pairs
     assert pairs[0].before_output_id == lab.load("again").frame()["output_id"][0]
+
+
+def test_a_diff_of_long_prompts_says_that_it_is_coarse():
+    """What is too long to be compared word by word is compared as whole lines, and the summary says so."""
+    before, after = (version(FIRST.replace(system=" ".join(word * 60_000))) for word in (["a"], ["a", "b"]))
+    found = promptdiffs.diff(before, after)
+    assert (found.is_coarse, promptdiffs.diff(before, before).is_coarse) == (True, False)
+    assert found.summary().endswith("so long that parts are compared as whole lines")

@@ -202,7 +202,7 @@ class History(Panel):
         return {"runs": [self._run_json(run) for run in changed], "choices": self._choices()}
 
     def _summary(self) -> dict[str, Any]:
-        runs = self._listed.runs
+        runs = [histories.counted(self._store, run) for run in self._listed.runs]
         known = [run.cost_usd for run in runs if run.cost_usd is not None]
         return {
             "runs": len(runs),
