@@ -293,14 +293,47 @@ def test_a_view_is_saved_and_taken_again(matrix, lab):
     expect(axis).to_have_text("topic")
 
 
-def test_the_cursor_stays_on_its_row_when_the_order_changes(matrix):
-    """Sorting moves the rows, and the cursor with them."""
-    press(matrix, "j", "j")
-    label = "Wann bekomme ich mein Geld zurück?"
+def test_another_order_is_shown_from_its_top(matrix):
+    """After a sort the first row is in sight and has the cursor, also when it was far down; the column stays."""
+    press(matrix, "G", "l")
     picker(matrix, "Sort").select_option(label="row label")
     here = matrix.locator(".grid-row:visible", has=matrix.page.locator(".cell.current"))
-    expect(here.locator(".row-label")).to_have_text(label)
-    expect(here).not_to_have_attribute("aria-rowindex", "4")
+    expect(here.locator(".row-label")).to_have_text("Do you ship to Norway, and how much is it?")
+    expect(here).to_have_attribute("aria-rowindex", "2")
+    assert matrix.locator(".grid").evaluate("grid => grid.scrollTop") == 0
+    press(matrix, "j", "r")
+    expect(matrix.get_by_role("status")).to_be_empty()
+    expect(here).to_have_attribute("aria-rowindex", "3")
+    expect(cell(matrix, 1, 1)).to_have_attribute("aria-selected", "true")
+
+
+EMPTY_IN_SIGHT = """grid => { const sight = grid.getBoundingClientRect(), left = sight.left + 190
+    const boxes = [...grid.querySelectorAll('.grid-row:not([hidden]) .cell, .head-cell')].map(cell =>
+        [cell.getBoundingClientRect(), cell.textContent]).filter(([box]) => box.right > left && box.left < sight.right)
+    return [Math.min(...boxes.map(([box]) => box.left)) <= left + 1,
+        Math.max(...boxes.map(([box]) => box.right)) >= sight.right - 2, boxes.filter(([, text]) => !text).length] }"""
+
+
+def test_columns_that_come_into_sight_are_drawn(browser, lab):
+    """When the details close, the columns that they covered have heads and texts, to the edge of the grid."""
+    panel = lab.load("help desk").compare(rows="question", columns=["template", "temperature"], repeats="columns")
+    for matrix in opened(browser, panel):
+        for moves in (["l"] * 3, ["l"] * 3, ["h"] * 5):
+            press(matrix, *moves, "Enter")
+            expect(matrix.locator(".drawer .reading")).to_be_visible()
+            press(matrix, "Escape")
+            expect(matrix.locator(".drawer")).to_be_hidden()
+            assert matrix.locator(".grid").evaluate(EMPTY_IN_SIGHT) == [True, True, 0]
+
+
+def test_a_column_wider_than_the_room_shows_where_its_text_begins(browser, lab):
+    """With the details open the one column is cut at its right, not at its left."""
+    for matrix in opened(browser, lab.load("help desk").compare(rows="question", columns="template")):
+        press(matrix, "Enter")
+        expect(matrix.locator(".drawer .reading")).to_be_visible()
+        grid = matrix.locator(".grid")
+        wide = "grid => grid.querySelector('.cell').offsetWidth > grid.clientWidth - 190"
+        assert (grid.evaluate(wide), grid.evaluate("grid => grid.scrollLeft")) == (True, 0)
 
 
 def test_columns_are_hidden_and_come_back(matrix):

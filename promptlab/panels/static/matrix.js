@@ -46,13 +46,15 @@ export function view(panel) {
     const facts = [text, ...constants.map(([name, value]) => `${name} = ${value}`)];
     caption.replaceChildren(...facts.map(fact => h("span", {}, fact)));
   };
-  // Take over a state of the kernel; the cursor stays on its row if that is still there.
+  // Take over a state of the kernel. Another order or choice of rows is shown from its top; else the cursor stays on its
+  // row if that is still there.
   view.apply = async (state, { keepScroll = false } = {}) => {
-    const key = table.row(table.cursor.row)?.key;
+    const key = table.row(table.cursor.row)?.key, isOther = isOtherOrder(view.state.spec, state.spec);
     view.take(state);
     table.reset({ columns: view.layout(room.clientWidth), count: state.rows, rowHeight: view.rowHeight, keepScroll });
     view.redraw();
     panel.say(state.notes.join("; "));
+    if (isOther && !keepScroll) { table.move(0); return; }
     if (keepScroll || !key || !state.rows) return;
     const { row } = await panel.call("find", { key });
     if (row !== null && view.state === state) table.move(row);
@@ -80,6 +82,9 @@ export function view(panel) {
   };
   panel.hello().then(begin).catch(() => {});
 }
+
+const ORDERS = ["sort", "search", "filters"];
+const isOtherOrder = (one, other) => ORDERS.some(name => JSON.stringify(one[name]) !== JSON.stringify(other[name]));
 
 // What the parts of the panel share: the kernel's state, how it is looked at, and what people did since it was loaded.
 function matrixView(panel) {
