@@ -401,6 +401,22 @@ def test_the_matrix_fills_while_a_run_goes_on(jupyter):
     expect(matrix.locator(".chip.live")).to_be_hidden()
 
 
+def test_escape_leaves_a_control_for_the_grid_and_the_grid_for_the_cell(jupyter, study):
+    """From a select, a button or the search Escape goes to the grid, where letters are the panel's; from there out."""
+    (jupyter.root / "escape.db").write_bytes(study)
+    matrix = in_notebook(jupyter, STUDY.format(file="escape.db"))
+    facets = matrix.get_by_role("button", name="Facets")
+    for control in (picker(matrix, "Sort"), facets, matrix.get_by_role("searchbox")):
+        control.focus()
+        matrix.page.keyboard.press("Escape")
+        expect(matrix.locator(".grid")).to_be_focused()
+    matrix.page.keyboard.press("b")
+    expect(matrix.locator(".head-cell.baseline")).to_have_count(1)
+    assert matrix.page.locator(".jp-Notebook .jp-Cell").count() == 2
+    matrix.page.keyboard.press("Escape")
+    assert matrix.page.evaluate("() => document.activeElement.classList.contains('jp-Cell')")
+
+
 def test_no_text_gets_out_in_any_view(jupyter):
     """As text, Markdown, JSON, tokens or difference, in cells and in details, hostile texts are only drawn."""
     matrix = in_notebook(jupyter, HOSTILE)

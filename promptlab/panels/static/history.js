@@ -2,7 +2,7 @@
 
 import { copyText, count, h, milliseconds, putText, UNKNOWN, usd } from "./dom.js";
 import { grid } from "./grid.js";
-import { bindKeys, dialog } from "./keys.js";
+import { HOME, bindKeys, dialog, stepOut } from "./keys.js";
 import { debounce, newest } from "./rpc.js";
 
 const RUN_PX = 46, FOUND_PX = 66, MAX_LIST_PX = 520, SEARCH_MS = 180, FIRST = 32;
@@ -92,6 +92,8 @@ export function view(panel) {
       return answer.rows;
     },
   });
+
+  list.element.setAttribute(HOME, "");
 
   // A field that is being typed into stays what it is, also when its row is drawn again or made anew.
   function drawRow(cells, row) {
@@ -402,7 +404,7 @@ export function view(panel) {
     ["Escape", "", () => {
       if (get().request !== null) { panel.set({ request: null }); list.focus(); }
       else if (!code.hidden) { code.hidden = true; list.focus(); }
-      else panel.root.getRootNode().host.closest(".jp-Cell")?.focus();
+      else stepOut(panel.root.getRootNode());
     }],
   ]);
 

@@ -1,7 +1,7 @@
 // The comparison matrix. The kernel holds what is shown (axes, order, filters: the spec); here is how it is looked at.
 
 import { copyText, count, h } from "./dom.js";
-import { bindKeys, dialog } from "./keys.js";
+import { HOME, bindKeys, dialog } from "./keys.js";
 import { debounce, newest } from "./rpc.js";
 import { grid } from "./grid.js";
 import { tokenList } from "./tokens.js";
@@ -32,6 +32,7 @@ export function view(panel) {
     drawRow: (cells, row) => drawMatrixRow(view, cells, row),
     onMove: () => view.moved(),
   });
+  table.element.setAttribute(HOME, "");
   room.append(table.element, empty, drawer.element);
   Object.assign(view, { table, bar, drawer });
 

@@ -2,7 +2,7 @@
 // times a second; what is drawn stays where it is, so that figures can be read while they change.
 
 import { copyText, count, duration, h, milliseconds, percent, putText, UNKNOWN, usd } from "./dom.js";
-import { bindKeys, dialog } from "./keys.js";
+import { HOME, bindKeys, dialog } from "./keys.js";
 import { debounce, newest } from "./rpc.js";
 
 const TELL_MS = 5_000; // how often a screen reader is told
@@ -394,7 +394,7 @@ let runMaps = 0;
 // A square a trial, or where there are too many a cell a row and column. One element has the focus.
 function runMap(panel, board, { onOpen, onMove }) {
   const id = `m${++runMaps}`;
-  const element = h("div.map", { role: "grid", "aria-label": "trials", tabIndex: 0 });
+  const element = h("div.map", { role: "grid", "aria-label": "trials", tabIndex: 0, [HOME]: true });
   let places = new Map(); // position, or number of the heat cell -> its element
   let order = [], here = 0, shape = "";
 

@@ -2,7 +2,7 @@
 
 import { copyText, count, h, putText, usd } from "./dom.js";
 import { grid } from "./grid.js";
-import { bindKeys } from "./keys.js";
+import { HOME, bindKeys } from "./keys.js";
 import { newest } from "./rpc.js";
 
 const NEAR = 2, PAIR_PX = 62, MAX_PAIRS_PX = 400; // unchanged lines shown beside a change
@@ -61,7 +61,7 @@ export function view(panel) {
 
   // The text
 
-  const text = h("div.versions-text", { tabIndex: 0, role: "region", "aria-label": "The two prompts" });
+  const text = h("div.versions-text", { tabIndex: 0, [HOME]: true, role: "region", "aria-label": "The two prompts" });
 
   function drawText() {
     const { layout, before, after } = get(), isSide = layout === "side";
