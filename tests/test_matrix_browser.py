@@ -262,6 +262,23 @@ def test_repeats_are_folded_and_stepped_through(matrix, lab):
     assert seen[1] == seen[3]
 
 
+def test_differences_and_ways_to_show_outputs_take_turns(matrix):
+    """Choosing JSON turns differences off, and choosing differences goes back to text; the controls say so."""
+    ways = matrix.get_by_role("group", name="Show outputs as")
+    press(matrix, "b")
+    expect(picker(matrix, "Differences")).to_have_value("words")
+    expect(ways.locator("[aria-pressed=true]")).to_have_count(0)
+    ways.get_by_role("button", name="JSON (J)").click()
+    expect(picker(matrix, "Differences")).to_have_value("")
+    expect(matrix.locator(".cell").locator("ins, del")).to_have_count(0)
+    expect(ways.locator("[aria-pressed=true]")).to_have_text("JSON")
+    picker(matrix, "Differences").select_option("lines")
+    expect(ways.locator("[aria-pressed=true]")).to_have_count(0)
+    press(matrix, "m")
+    expect(ways.locator("[aria-pressed=true]")).to_have_text("MD")
+    expect(picker(matrix, "Differences")).to_have_value("")
+
+
 def test_facets_filter(matrix):
     """A click on a count leaves the rows with such a trial; a second one brings the others back."""
     press(matrix, "f")

@@ -98,7 +98,11 @@ function matrixView(panel) {
     panel, state: panel.first, rowHeight: 0, columnWidth: 0, marks: null, number: null, asking: 0,
     // With a baseline differences are shown, until somebody says otherwise.
     get ui() { return { ...LOOK, diff: view.state.spec.baseline ? "words" : null, ...panel.state.matrix }; },
-    look(patch) { panel.set({ matrix: { ...view.ui, ...patch } }); },
+    // Either differences or a way to show outputs: one takes the other's place.
+    look(patch) {
+      const other = patch.diff ? { mode: LOOK.mode } : "mode" in patch ? { diff: null } : {};
+      panel.set({ matrix: { ...panel.state.matrix, ...other, ...patch } });
+    },
     layout(widthPx) {
       const columns = matrixColumns(view.state.columns, widthPx);
       view.columnWidth = columns.at(-1).width;

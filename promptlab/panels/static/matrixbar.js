@@ -105,7 +105,7 @@ function looks(view) {
   const update = () => {
     const { ui, state } = view;
     diff.set(DIFFS, ui.diff ?? "");
-    modes.set(ui.mode);
+    modes.set(ui.diff ? null : ui.mode);
     sizes.set(state.spec.density);
     scorer.element.hidden = !state.scorers.length;
     scorer.set(state.scorers.map(name => [name, name]), state.scorer);
