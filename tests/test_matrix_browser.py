@@ -284,7 +284,7 @@ def test_facets_filter(matrix):
     press(matrix, "f")
     french = matrix.locator(".facet-value").filter(has_text=re.compile(r"^fr\d"))
     french.click()
-    expect(left(matrix)).to_have_text("1 rows")
+    expect(left(matrix)).to_have_text("1 row")
     expect(matrix.get_by_role("button", name="Remove lang fr")).to_be_visible()
     french.click()
     expect(left(matrix)).to_have_text("8 rows")
@@ -354,11 +354,33 @@ def test_a_column_wider_than_the_room_shows_where_its_text_begins(browser, lab):
 
 
 def test_columns_are_hidden_and_come_back(matrix):
-    """`X` hides a column; the views' menu brings it back."""
+    """`X` hides a column, which is said beside the number of rows; a click brings it back, or the views' menu."""
     press(matrix, "l", "X")
     expect(matrix.locator(".grid")).to_have_attribute("aria-colcount", "6")
+    matrix.get_by_role("button", name="1 hidden, show").click()
+    expect(matrix.locator(".grid")).to_have_attribute("aria-colcount", "7")
+    press(matrix, "X")
     picker(matrix, "View").select_option(label="show 1 hidden")
     expect(matrix.locator(".grid")).to_have_attribute("aria-colcount", "7")
+
+
+def test_a_matrix_is_as_small_as_what_it_shows(browser, tmp_path):
+    """One row and column take the width and no spare height; the menus say what stands there; nothing is cut at 700 px."""
+    grid = ParameterGrid(model="m", temperature=0, max_tokens=9)
+    with Lab(tmp_path / "one.db", backend=ScriptedBackend("word")) as lab:
+        run = lab.run(PromptTemplate("p", user="{{ q }}"), grid, cases=[{"q": "one"}], progress=False)
+        for matrix in opened(browser, run.compare()):
+            matrix.page.set_viewport_size({"width": 700, "height": 800})
+            expect(left(matrix)).to_have_text("1 row")
+            expect(picker(matrix, "Rows").locator("option:checked")).to_have_text("case")
+            expect(picker(matrix, "Columns").locator("option:checked")).to_have_text("template")
+            assert matrix.locator(".room").bounding_box()["height"] < 220
+            controls = matrix.locator(".controls")
+            assert controls.evaluate("box => box.querySelector('.bar').scrollWidth <= box.clientWidth")
+            expect(picker(matrix, "View")).to_be_in_viewport(ratio=1)
+            press(matrix, "f")
+            expect(matrix.locator(".facet").first).to_be_visible()
+            assert matrix.locator(".facets").evaluate("box => box.scrollWidth <= box.clientWidth")
 
 
 def test_what_python_reads_is_what_is_looked_at(browser, lab):

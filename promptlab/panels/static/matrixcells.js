@@ -8,7 +8,7 @@ import { markdown } from "./markdown.js";
 
 export const DENSITIES = { S: 72, M: 120, L: 220 };
 const ROW_HEAD_PX = 190;
-const LEAST_PX = 250, MOST_PX = 560;
+const LEAST_PX = 250, LEAST_OF_MANY_PX = 160, MANY = 20;
 const REWRITTEN = 0.8; // from this share of changed characters on, a cell shows the new text alone
 const META_PX = 27, LINE_PX = 18, CHAR_PX = 5; // the narrowest letters, so that no visible text is cut
 
@@ -18,7 +18,7 @@ const SAID = { failed: "failed", stopped: "not asked", running: "being answered 
 // Widths for the grid: columns share the room there is, and scroll where it is too small.
 export function matrixColumns(columns, widthPx) {
   const each = Math.floor((widthPx - ROW_HEAD_PX - 18) / Math.max(1, columns.length));
-  const width = Math.max(LEAST_PX, Math.min(MOST_PX, each));
+  const width = Math.max(columns.length > MANY ? LEAST_OF_MANY_PX : LEAST_PX, each);
   return [{ width: ROW_HEAD_PX }, ...columns.map(() => ({ width }))];
 }
 
