@@ -1,6 +1,6 @@
 // Past runs: one list of runs, in which one may be open and show its requests below it. Code is shown, never run.
 
-import { copyText, count, h, milliseconds, putText, UNKNOWN, usd } from "./dom.js";
+import { copyText, count, counted, h, milliseconds, putText, UNKNOWN, usd } from "./dom.js";
 import { grid } from "./grid.js";
 import { HOME, bindKeys, dialog, stepOut } from "./keys.js";
 import { debounce, newest } from "./rpc.js";
@@ -45,7 +45,7 @@ export function view(panel) {
     show.value = wanted.show;
     const some = summary.runs === summary.every ? count(summary.runs) : `${count(summary.runs)} of ${count(summary.every)}`;
     const cost = summary.cost_usd === 0 ? "free" : usd(summary.cost_usd);
-    totals.replaceChildren(`${some} runs · ${count(summary.trials)} requests · ${cost}`
+    totals.replaceChildren(`${some} run${summary.every === 1 ? "" : "s"} · ${counted(summary.trials, "request")} · ${cost}`
       + (summary.unpriced ? ` + ${count(summary.unpriced)} without a price` : ""));
     notes.hidden = !summary.notes.length;
     notes.replaceChildren();
@@ -143,8 +143,7 @@ export function view(panel) {
 
   function drawFound({ outputs, prompts, hits }) {
     const [first] = hits;
-    const where = [outputs && `${count(outputs)} output${outputs === 1 ? "" : "s"}`,
-      prompts && `${count(prompts)} prompt${prompts === 1 ? "" : "s"}`].filter(Boolean).join(", ");
+    const where = [outputs && counted(outputs, "output"), prompts && counted(prompts, "prompt")].filter(Boolean).join(", ");
     return line("found", h("span.muted", {}, `${where}: `), ...(first?.parts ?? [])
       .map(([text, isMatch]) => h(isMatch ? "mark" : "span", {}, text.replace(/\s+/g, " "))));
   }

@@ -1,7 +1,7 @@
 // The monitor of a run: how it stands, and the way to pause, stop and go on. The kernel sends what changed, at most ten
 // times a second; what is drawn stays where it is, so that figures can be read while they change.
 
-import { copyText, count, duration, h, milliseconds, percent, putText, UNKNOWN, usd } from "./dom.js";
+import { copyText, count, counted, duration, h, milliseconds, percent, putText, UNKNOWN, usd } from "./dom.js";
 import { HOME, bindKeys, dialog } from "./keys.js";
 import { debounce, newest } from "./rpc.js";
 
@@ -293,7 +293,7 @@ function monitorFacts() {
     setText(flying.value, status.concurrency === null ? count(status.in_flight)
       : `${count(status.in_flight)} / ${count(status.concurrency)}`);
     setText(flying.second,
-      status.unknown ? `${count(status.unknown)} without a known end` : `${count(status.attempts)} attempts ended`);
+      status.unknown ? `${count(status.unknown)} without a known end` : `${counted(status.attempts, "attempt")} ended`);
     setText(latency.value.firstChild, status.latency.n ? milliseconds(status.latency.p50_ms) : UNKNOWN);
     setText(latency.second, status.latency.n ? `95 % within ${milliseconds(status.latency.p95_ms)}` : "");
     drawSpark(spark, status.latency);
@@ -383,7 +383,7 @@ function newestOutput() {
     element.hidden = !latest;
     if (!latest) return;
     setText(where, ["newest", latest.where, latest.case].filter(Boolean).join(" · "));
-    setText(figures, [milliseconds(latest.latency_ms), `${count(latest.completion_tokens)} tokens`].join(" · "));
+    setText(figures, [milliseconds(latest.latency_ms), counted(latest.completion_tokens, "token")].join(" · "));
     setText(text, latest.text ?? "(no text)");
   }
   return { element, draw };
