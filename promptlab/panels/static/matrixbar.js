@@ -1,6 +1,6 @@
 // Above the matrix: what stands on its sides, how it is compared and shown, and what is searched, filtered and sorted.
 
-import { UNKNOWN, count, counted, h, milliseconds, usd } from "./dom.js";
+import { UNKNOWN, count, counted, h, milliseconds, statusText, usd } from "./dom.js";
 import { showSheet } from "./keys.js";
 import { debounce } from "./rpc.js";
 import { columnName, levelsOf, shownValue, valuesOf } from "./matrixcells.js";
@@ -172,7 +172,7 @@ function filterChips(view) {
   }
   for (const name of ["status", "finish_reason", "flags", "ratings"]) {
     const chosen = filters[name] ?? [];
-    if (chosen.length) add([name.replace("_", " "), chosen.map(value => value ?? "none").join(", ")], { [name]: [] });
+    if (chosen.length) add([name.replace("_", " "), chosen.map(value => value === null ? "none" : shownFacet(name, value)).join(", ")], { [name]: [] });
   }
   for (const [name, [low, high]] of Object.entries(filters.ranges ?? {})) {
     const least = low === null ? "" : `${figureOf(name, low)} ≤`;
@@ -215,6 +215,8 @@ function facetBox(name, remark, ...content) {
   return h("div.facet", {}, title, ...content);
 }
 
+const shownFacet = (name, value) => name === "status" ? statusText(value) : shownValue(value);
+
 function categoryFacet(view, { name, filter, values }) {
   const filters = view.state.spec.filters ?? {}, most = Math.max(1, ...values.map(one => one.count));
   const chosen = (filter === "values" ? filters.values?.[name] : filters[filter]) ?? [];
@@ -227,7 +229,7 @@ function categoryFacet(view, { name, filter, values }) {
   const bar = ({ value, count: n }) => h("button.facet-value", {
     onclick: () => toggle(value), "aria-pressed": String(chosen.includes(value)),
     style: { backgroundSize: `${100 * n / most}% 100%` },
-  }, h("span", { dir: "auto" }, shownValue(value).slice(0, 60)), h("span.number", {}, count(n)));
+  }, h("span", { dir: "auto" }, shownFacet(name, value).slice(0, 60)), h("span.number", {}, count(n)));
   const remark = values.length > FACET_VALUES ? `${FACET_VALUES} of ${values.length}` : "";
   return facetBox(name, remark, ...values.slice(0, FACET_VALUES).map(bar));
 }

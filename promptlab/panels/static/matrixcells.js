@@ -1,6 +1,6 @@
 // The heads, rows and cells of the comparison matrix. A cell costs three elements where it has nothing special to say.
 
-import { UNKNOWN, count, counted, h, milliseconds, percent, putText, usd } from "./dom.js";
+import { UNKNOWN, count, counted, h, milliseconds, percent, putText, statusText, usd } from "./dom.js";
 import { jsonDiff, lineDiff, shareChanged, wordDiff } from "./diff.js";
 import { markdownNodes, putDiff, putRanges, putTokens } from "./draw.js";
 import { jsonText, jsonTree } from "./jsonview.js";
@@ -13,7 +13,6 @@ const REWRITTEN = 0.8; // from this share of changed characters on, a cell shows
 const META_PX = 27, LINE_PX = 18, CHAR_PX = 5; // the narrowest letters, so that no visible text is cut
 
 const GLYPHS = { ok: "", failed: "✕", stopped: "■", running: "◌", todo: "○" };
-const SAID = { failed: "failed", stopped: "not asked", running: "being answered …", todo: "not asked yet" };
 
 // Widths for the grid: columns share the room there is, and scroll where it is too small.
 export function matrixColumns(columns, widthPx) {
@@ -95,7 +94,7 @@ function headFigures(view, head) {
   if (head.cost_usd !== 0) say("span", cost, `cost of all answers${unpriced}`);
   if (head.rated) say("span", meanRating(head), `mean of ${counted(head.rated, "rating")}`);
   if (head.failed) say("span.bad", `✕ ${count(head.failed)}`, "failed");
-  if (head.unfinished) say("span.muted", `○ ${count(head.unfinished)}`, "not answered yet");
+  if (head.unfinished) say("span.muted", `○ ${count(head.unfinished)}`, "not answered");
   return figures;
 }
 
@@ -188,7 +187,7 @@ function drawBody(view, cell, row, column) {
   const body = h("div.text", { dir: "auto" });
   if (cell.status !== "ok") {
     body.classList.add(cell.status === "failed" ? "bad" : "muted");
-    putText(body, `${GLYPHS[cell.status]} ${SAID[cell.status]}${cell.reason ? `: ${cell.reason}` : ""}`.slice(0, 400));
+    putText(body, `${GLYPHS[cell.status]} ${statusText(cell.status)}${cell.reason ? `: ${cell.reason}` : ""}`.slice(0, 400));
     return { body };
   }
   if (cell.text === null || cell.text === "") {

@@ -1,7 +1,7 @@
 // The monitor of a run: how it stands, and the way to pause, stop and go on. The kernel sends what changed, at most ten
 // times a second; what is drawn stays where it is, so that figures can be read while they change.
 
-import { copyText, count, counted, duration, h, milliseconds, percent, putText, UNKNOWN, usd } from "./dom.js";
+import { copyText, count, counted, duration, h, milliseconds, percent, putText, statusText, UNKNOWN, usd } from "./dom.js";
 import { HOME, bindKeys, dialog } from "./keys.js";
 import { debounce, newest } from "./rpc.js";
 
@@ -10,7 +10,7 @@ const UNHEARD_MS = 1_500;
 const ASK_AGAIN_MS = 5_000, SILENT_MS = 9_000;
 const RUN_GLYPHS = { planned: "○", running: "●", paused: "❚❚", stopping: "◌", done: "✓", stopped: "■", failed: "✕" };
 // letter -> name; the order is that of the counts of a heat cell
-const TRIAL_NAMES = { o: "ok", c: "reused", r: "running", q: "queued", f: "failed", s: "stopped" };
+const TRIAL_NAMES = { o: "ok", c: "reused", r: "running", q: statusText("todo"), f: "failed", s: "stopped" };
 const INTERRUPT = "The kernel's interrupt button stops it cleanly as well.";
 const BACKGROUND = "It runs in the background; the kernel is free for other cells.";
 
@@ -350,7 +350,7 @@ function drawErrors(element, status) {
       .filter(([, number]) => number).map(([fate, number]) => `${count(number)} ${fate}`).join(", ");
     return [each.type, each.attempts, fates, each.message, each.failed > 0];
   });
-  for (const each of status.not_asked) lines.push(["not asked", each.trials, "", each.reason ?? "", true]);
+  for (const each of status.not_asked) lines.push(["stopped", each.trials, "", each.reason ?? "", true]);
   element.replaceChildren(...lines.map(([type, times, fates, message, isBad]) => h("div.error-line", {},
     h(isBad ? "span.bad" : "span.warn", {}, isBad ? "✕" : "↻"), h("b", { dir: "auto" }, type),
     h("span.number", {}, `×${count(times)}`), h("span", {}, fates),
@@ -557,7 +557,7 @@ function trialParts(panel, trial) {
     attempt.response ? rawText(attempt.response) : null));
   return [
     h("div.muted", { dir: "auto" },
-      [trial.where, trial.repeat ? `repeat ${trial.repeat}` : "", trial.status].filter(Boolean).join(" · ")),
+      [trial.where, trial.repeat ? `repeat ${trial.repeat}` : "", statusText(trial.status)].filter(Boolean).join(" · ")),
     h("div.case", {}, values),
     trial.reason && !attempts.length ? h("div.bad.text", { dir: "auto" }, trial.reason) : null,
     h("div.sides", {}, h("div", {}, h("h4", {}, "request"), rawText(trial.body)),
