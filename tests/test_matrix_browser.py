@@ -262,12 +262,29 @@ def test_repeats_are_folded_and_stepped_through(matrix, lab):
     assert seen[1] == seen[3]
 
 
+def test_differences_and_ways_to_show_outputs_take_turns(matrix):
+    """Choosing JSON turns differences off, and choosing differences goes back to text; the controls say so."""
+    ways = matrix.get_by_role("group", name="Show outputs as")
+    press(matrix, "b")
+    expect(picker(matrix, "Differences")).to_have_value("words")
+    expect(ways.locator("[aria-pressed=true]")).to_have_count(0)
+    ways.get_by_role("button", name="JSON (J)").click()
+    expect(picker(matrix, "Differences")).to_have_value("")
+    expect(matrix.locator(".cell").locator("ins, del")).to_have_count(0)
+    expect(ways.locator("[aria-pressed=true]")).to_have_text("JSON")
+    picker(matrix, "Differences").select_option("lines")
+    expect(ways.locator("[aria-pressed=true]")).to_have_count(0)
+    press(matrix, "m")
+    expect(ways.locator("[aria-pressed=true]")).to_have_text("MD")
+    expect(picker(matrix, "Differences")).to_have_value("")
+
+
 def test_facets_filter(matrix):
     """A click on a count leaves the rows with such a trial; a second one brings the others back."""
     press(matrix, "f")
     french = matrix.locator(".facet-value").filter(has_text=re.compile(r"^fr\d"))
     french.click()
-    expect(left(matrix)).to_have_text("1 rows")
+    expect(left(matrix)).to_have_text("1 row")
     expect(matrix.get_by_role("button", name="Remove lang fr")).to_be_visible()
     french.click()
     expect(left(matrix)).to_have_text("8 rows")
@@ -293,22 +310,77 @@ def test_a_view_is_saved_and_taken_again(matrix, lab):
     expect(axis).to_have_text("topic")
 
 
-def test_the_cursor_stays_on_its_row_when_the_order_changes(matrix):
-    """Sorting moves the rows, and the cursor with them."""
-    press(matrix, "j", "j")
-    label = "Wann bekomme ich mein Geld zurück?"
+def test_another_order_is_shown_from_its_top(matrix):
+    """After a sort the first row is in sight and has the cursor, also when it was far down; the column stays."""
+    press(matrix, "G", "l")
     picker(matrix, "Sort").select_option(label="row label")
     here = matrix.locator(".grid-row:visible", has=matrix.page.locator(".cell.current"))
-    expect(here.locator(".row-label")).to_have_text(label)
-    expect(here).not_to_have_attribute("aria-rowindex", "4")
+    expect(here.locator(".row-label")).to_have_text("Do you ship to Norway, and how much is it?")
+    expect(here).to_have_attribute("aria-rowindex", "2")
+    assert matrix.locator(".grid").evaluate("grid => grid.scrollTop") == 0
+    press(matrix, "j", "r")
+    expect(matrix.get_by_role("status")).to_be_empty()
+    expect(here).to_have_attribute("aria-rowindex", "3")
+    expect(cell(matrix, 1, 1)).to_have_attribute("aria-selected", "true")
+
+
+EMPTY_IN_SIGHT = """grid => { const sight = grid.getBoundingClientRect(), left = sight.left + 190
+    const boxes = [...grid.querySelectorAll('.grid-row:not([hidden]) .cell, .head-cell')].map(cell =>
+        [cell.getBoundingClientRect(), cell.textContent]).filter(([box]) => box.right > left && box.left < sight.right)
+    return [Math.min(...boxes.map(([box]) => box.left)) <= left + 1,
+        Math.max(...boxes.map(([box]) => box.right)) >= sight.right - 2, boxes.filter(([, text]) => !text).length] }"""
+
+
+def test_columns_that_come_into_sight_are_drawn(browser, lab):
+    """When the details close, the columns that they covered have heads and texts, to the edge of the grid."""
+    panel = lab.load("help desk").compare(rows="question", columns=["template", "temperature"], repeats="columns")
+    for matrix in opened(browser, panel):
+        for moves in (["l"] * 3, ["l"] * 3, ["h"] * 5):
+            press(matrix, *moves, "Enter")
+            expect(matrix.locator(".drawer .reading")).to_be_visible()
+            press(matrix, "Escape")
+            expect(matrix.locator(".drawer")).to_be_hidden()
+            assert matrix.locator(".grid").evaluate(EMPTY_IN_SIGHT) == [True, True, 0]
+
+
+def test_a_column_wider_than_the_room_shows_where_its_text_begins(browser, lab):
+    """With the details open the one column is cut at its right, not at its left."""
+    for matrix in opened(browser, lab.load("help desk").compare(rows="question", columns="template")):
+        press(matrix, "Enter")
+        expect(matrix.locator(".drawer .reading")).to_be_visible()
+        grid = matrix.locator(".grid")
+        wide = "grid => grid.querySelector('.cell').offsetWidth > grid.clientWidth - 190"
+        assert (grid.evaluate(wide), grid.evaluate("grid => grid.scrollLeft")) == (True, 0)
 
 
 def test_columns_are_hidden_and_come_back(matrix):
-    """`X` hides a column; the views' menu brings it back."""
+    """`X` hides a column, which is said beside the number of rows; a click brings it back, or the views' menu."""
     press(matrix, "l", "X")
     expect(matrix.locator(".grid")).to_have_attribute("aria-colcount", "6")
+    matrix.get_by_role("button", name="1 hidden, show").click()
+    expect(matrix.locator(".grid")).to_have_attribute("aria-colcount", "7")
+    press(matrix, "X")
     picker(matrix, "View").select_option(label="show 1 hidden")
     expect(matrix.locator(".grid")).to_have_attribute("aria-colcount", "7")
+
+
+def test_a_matrix_is_as_small_as_what_it_shows(browser, tmp_path):
+    """One row and column take the width and no spare height; the menus say what stands there; nothing is cut at 700 px."""
+    grid = ParameterGrid(model="m", temperature=0, max_tokens=9)
+    with Lab(tmp_path / "one.db", backend=ScriptedBackend("word")) as lab:
+        run = lab.run(PromptTemplate("p", user="{{ q }}"), grid, cases=[{"q": "one"}], progress=False)
+        for matrix in opened(browser, run.compare()):
+            matrix.page.set_viewport_size({"width": 700, "height": 800})
+            expect(left(matrix)).to_have_text("1 row")
+            expect(picker(matrix, "Rows").locator("option:checked")).to_have_text("case")
+            expect(picker(matrix, "Columns").locator("option:checked")).to_have_text("template")
+            assert matrix.locator(".room").bounding_box()["height"] < 220
+            controls = matrix.locator(".controls")
+            assert controls.evaluate("box => box.querySelector('.bar').scrollWidth <= box.clientWidth")
+            expect(picker(matrix, "View")).to_be_in_viewport(ratio=1)
+            press(matrix, "f")
+            expect(matrix.locator(".facet").first).to_be_visible()
+            assert matrix.locator(".facets").evaluate("box => box.scrollWidth <= box.clientWidth")
 
 
 def test_what_python_reads_is_what_is_looked_at(browser, lab):
@@ -362,10 +434,26 @@ def test_the_matrix_fills_while_a_run_goes_on(jupyter):
     """Cells that wait are filled when their answers come, without a click."""
     matrix = in_notebook(jupyter, LIVE)
     expect(matrix.locator(".chip.live")).to_have_text("● live: 6 of 12 answered")
-    expect(cell(matrix, 0, 1).locator(".text")).to_contain_text("being answered")
+    expect(cell(matrix, 0, 1).locator(".text")).to_have_text("◌ running")
     assert jupyter.run_code(matrix.page, "loops[0].call_soon_threadsafe(gate.set)") == ""
     expect(cell(matrix, 3, 1).locator(".text")).to_have_text("answer at 1")
     expect(matrix.locator(".chip.live")).to_be_hidden()
+
+
+def test_escape_leaves_a_control_for_the_grid_and_the_grid_for_the_cell(jupyter, study):
+    """From a select, a button or the search Escape goes to the grid, where letters are the panel's; from there out."""
+    (jupyter.root / "escape.db").write_bytes(study)
+    matrix = in_notebook(jupyter, STUDY.format(file="escape.db"))
+    facets = matrix.get_by_role("button", name="Facets")
+    for control in (picker(matrix, "Sort"), facets, matrix.get_by_role("searchbox")):
+        control.focus()
+        matrix.page.keyboard.press("Escape")
+        expect(matrix.locator(".grid")).to_be_focused()
+    matrix.page.keyboard.press("b")
+    expect(matrix.locator(".head-cell.baseline")).to_have_count(1)
+    assert matrix.page.locator(".jp-Notebook .jp-Cell").count() == 2
+    matrix.page.keyboard.press("Escape")
+    assert matrix.page.evaluate("() => document.activeElement.classList.contains('jp-Cell')")
 
 
 def test_no_text_gets_out_in_any_view(jupyter):

@@ -117,11 +117,26 @@ def test_a_run_in_the_background_is_stopped_by_key(jupyter, begin, fault_server)
     stopped = fault_server.stats()["requests"]
     assert stopped < 60
     fault_server.set(latency_ms=0)
-    page.locator(".monitor .run-name").click()
     page.keyboard.press("r")
     until(page, "done")
     assert (ended(page), fault_server.stats()["requests"]) == (60, 60)
     assert page.locator(".jp-Notebook .jp-Cell").count() == 3  # no key reached the notebook
+
+
+def test_a_blocked_cell_that_is_stopped_by_key_leaves_the_focus_in_its_panel(jupyter, begin, fault_server):
+    """JupyterLab makes the output anew when the run has ended; the next key acts on the panel all the same."""
+    page = begin("focus", "run = lab.run(plan, concurrency=2)")
+    until_ended(page, 2)
+    page.locator(".monitor .run-name").click()
+    page.keyboard.press("s")
+    page.keyboard.press("Enter")
+    until(page, "stopped")
+    jupyter.idle(page)
+    fault_server.set(latency_ms=0)
+    page.wait_for_function("() => document.activeElement.shadowRoot !== null")
+    page.keyboard.press("r")
+    until(page, "done")
+    assert (ended(page), page.locator(".jp-Notebook .jp-Cell").count()) == (60, 2)
 
 
 def test_the_kernels_interrupt_stops_a_run_and_its_monitor_says_so(jupyter, begin, fault_server):

@@ -100,6 +100,7 @@ export async function copyText(text, root) {
 // Figures as people read them; what is unknown is a dash, never 0.
 export const UNKNOWN = "–";
 export const count = value => value === null || value === undefined ? UNKNOWN : value.toLocaleString("en-US");
+export const counted = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 export const percent = (value, digits = 0) => value === null || value === undefined ? UNKNOWN : `${(100 * value).toFixed(digits)} %`;
 
 export function usd(value) {
@@ -119,3 +120,6 @@ export function duration(seconds) {
 }
 
 export const milliseconds = value => duration(value === null || value === undefined ? null : value / 1000);
+
+// How a trial ended, in the words of `run.frame()`; "todo" stands in a table, people read what it means.
+export const statusText = status => status === "todo" ? "not asked yet" : status;

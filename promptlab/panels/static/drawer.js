@@ -7,7 +7,7 @@ import { jsonView, markdownNodes, putDiff, putTokens, tokenTitle } from "./draw.
 import { jsonTree } from "./jsonview.js";
 import { markdown } from "./markdown.js";
 import { perplexity, tokenList } from "./tokens.js";
-import { inSeconds, isKnown, jsonChange, shownValue } from "./matrixcells.js";
+import { isKnown, jsonChange, shownValue } from "./matrixcells.js";
 
 const TABS = [
   ["output", "Output", outputTab], ["diff", "Difference", differenceTab], ["request", "Request", requestTab],
@@ -183,7 +183,7 @@ function outputTab(view, { cell, scores, row }) {
 
 function factsOf(cell) {
   const facts = [
-    inSeconds(cell.latency_ms), `${count(cell.prompt_tokens)} + ${count(cell.completion_tokens)} tokens`,
+    milliseconds(cell.latency_ms), `${count(cell.prompt_tokens)} + ${count(cell.completion_tokens)} tokens`,
     `cost ${costOf(cell)}`, `finish_reason ${cell.finish_reason ?? "unknown"}`,
     ...cell.flags.filter(flag => flag !== cell.finish_reason), ...(cell.reused ? ["reused"] : []),
   ];
@@ -278,7 +278,7 @@ function usageTab(view, { usage, cell }) {
 function attemptsTab(view, { attempts }) {
   const heads = ["#", "state", "HTTP", "time", "tokens", "cost", "sent (UTC)", "error"];
   return factTable(heads, attempts.map(one => [
-    String(one.number), one.state, one.http_status, inSeconds(one.latency_ms),
+    String(one.number), one.state, one.http_status, milliseconds(one.latency_ms),
     `${count(one.prompt_tokens)} + ${count(one.completion_tokens)}`, usd(one.cost_usd), one.sent_at,
     [one.error_type, one.error_message].filter(Boolean).join(": "),
   ]));

@@ -182,7 +182,7 @@ export function grid(panel, options) {
     else if (top + rowHeight > topPx() + view) element.scrollTop = (top + rowHeight - view) / scale();
     const left = leftOf(cursor.column);
     const right = left + columns[cursor.column].width, room = element.clientWidth - columns[0].width;
-    if (left < element.scrollLeft) element.scrollLeft = left;
+    if (left < element.scrollLeft || right - left > room) element.scrollLeft = left; // a text is read from its left edge
     else if (right > element.scrollLeft + room) element.scrollLeft = right - room;
   }
 

@@ -1,8 +1,8 @@
 // Past runs: one list of runs, in which one may be open and show its requests below it. Code is shown, never run.
 
-import { copyText, count, h, milliseconds, putText, UNKNOWN, usd } from "./dom.js";
+import { copyText, count, counted, h, milliseconds, putText, statusText, UNKNOWN, usd } from "./dom.js";
 import { grid } from "./grid.js";
-import { bindKeys, dialog } from "./keys.js";
+import { HOME, bindKeys, dialog, stepOut } from "./keys.js";
 import { debounce, newest } from "./rpc.js";
 
 const RUN_PX = 46, FOUND_PX = 66, MAX_LIST_PX = 520, SEARCH_MS = 180, FIRST = 32;
@@ -45,7 +45,7 @@ export function view(panel) {
     show.value = wanted.show;
     const some = summary.runs === summary.every ? count(summary.runs) : `${count(summary.runs)} of ${count(summary.every)}`;
     const cost = summary.cost_usd === 0 ? "free" : usd(summary.cost_usd);
-    totals.replaceChildren(`${some} runs · ${count(summary.trials)} requests · ${cost}`
+    totals.replaceChildren(`${some} run${summary.every === 1 ? "" : "s"} · ${counted(summary.trials, "request")} · ${cost}`
       + (summary.unpriced ? ` + ${count(summary.unpriced)} without a price` : ""));
     notes.hidden = !summary.notes.length;
     notes.replaceChildren();
@@ -92,6 +92,8 @@ export function view(panel) {
       return answer.rows;
     },
   });
+
+  list.element.setAttribute(HOME, "");
 
   // A field that is being typed into stays what it is, also when its row is drawn again or made anew.
   function drawRow(cells, row) {
@@ -141,8 +143,7 @@ export function view(panel) {
 
   function drawFound({ outputs, prompts, hits }) {
     const [first] = hits;
-    const where = [outputs && `${count(outputs)} output${outputs === 1 ? "" : "s"}`,
-      prompts && `${count(prompts)} prompt${prompts === 1 ? "" : "s"}`].filter(Boolean).join(", ");
+    const where = [outputs && counted(outputs, "output"), prompts && counted(prompts, "prompt")].filter(Boolean).join(", ");
     return line("found", h("span.muted", {}, `${where}: `), ...(first?.parts ?? [])
       .map(([text, isMatch]) => h(isMatch ? "mark" : "span", {}, text.replace(/\s+/g, " "))));
   }
@@ -150,15 +151,15 @@ export function view(panel) {
   function drawRequest(cells, row) {
     const [gutter, name, text, a, b, c, latency, rest] = cells;
     gutter.append(h(`span.${row.status === "ok" ? "good" : row.status === "failed" ? "bad" : "warn"}.state`,
-      { title: row.status }, h("span", { "aria-hidden": "true" }, MARKS[row.status] ?? "?"),
-      h("span.visually-hidden", {}, row.status)));
+      { title: statusText(row.status) }, h("span", { "aria-hidden": "true" }, MARKS[row.status] ?? "?"),
+      h("span.visually-hidden", {}, statusText(row.status))));
     name.append(line("title", h("span.muted", {}, `${row.position} `), h("span", { dir: "auto" }, row.case)),
       line("muted", [row.template, row.setting, row.repeat ? `repeat ${row.repeat}` : ""].filter(Boolean).join(" · ")));
     for (const cell of [a, b, c]) cell.hidden = true;
     text.style.width = `${columnsNow.slice(2, 6).reduce((sum, { width }) => sum + width, 0)}px`;
     text.setAttribute("aria-colspan", 4);
     text.append(row.status === "ok" ? h("div.clamp", { dir: "auto" }, row.output === null ? h("i.muted", {}, "no text") : row.output)
-      : h("div.clamp.bad", {}, row.error ?? row.status));
+      : h("div.clamp.bad", {}, row.error ?? statusText(row.status)));
     latency.append(line("", milliseconds(row.latency_ms)), line("muted", row.reused ? "reused" : ""));
     rest.append(line("muted", row.prompt_tokens === null ? "" : `${count(row.prompt_tokens)} + ${count(row.completion_tokens)} tokens`
       + (row.cost_usd ? ` · ${usd(row.cost_usd)}` : "")), line("muted", `request ${row.request_id}`
@@ -402,7 +403,7 @@ export function view(panel) {
     ["Escape", "", () => {
       if (get().request !== null) { panel.set({ request: null }); list.focus(); }
       else if (!code.hidden) { code.hidden = true; list.focus(); }
-      else panel.root.getRootNode().host.closest(".jp-Cell")?.focus();
+      else stepOut(panel.root.getRootNode());
     }],
   ]);
 
@@ -441,7 +442,7 @@ const line = (kind, ...children) => h(kind ? `div.line.${kind}` : "div.line", {}
 function ends(run) {
   if (run.trials === null) return [run.status];
   const left = run.trials - run.ok - run.failed;
-  const parts = [run.failed && `${count(run.failed)} failed`, left && `${count(left)} not asked`,
+  const parts = [run.failed && `${count(run.failed)} failed`, left && `${count(left)} not asked yet`,
     run.reused && `${count(run.reused)} reused`].filter(Boolean);
   return parts.length ? parts : ["all ok"];
 }

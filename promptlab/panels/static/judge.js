@@ -5,7 +5,7 @@
 
 import { copyText, h, percent, putText } from "./dom.js";
 import { wordDiff } from "./diff.js";
-import { bindKeys, dialog } from "./keys.js";
+import { HOME, bindKeys, dialog } from "./keys.js";
 import { KernelError } from "./rpc.js";
 
 const VOTE_MS = 8_000, SLOW_MS = 1_000, RETRY_MS = 3_000, SCROLL_PX = 80;
@@ -184,7 +184,7 @@ function judgeElements({ vote, undo, skip, finish, mark, showAll }) {
     h("div.bar.why", {}, much, chips, h("label", {}, h("kbd", {}, "n"), note), h("span.push", {}, marks)));
   const whyNone = h("p"), end = h("button.primary", { onclick: finish }, h("kbd", {}, "f"), "Finish and see what came out");
   const allJudged = h("div.all-judged", { hidden: true }, whyNone, end);
-  const element = h("div.judging", { tabIndex: 0, role: "group", "aria-label": "Blind rating, ? shows the keys" },
+  const element = h("div.judging", { tabIndex: 0, [HOME]: true, role: "group", "aria-label": "Blind rating, ? shows the keys" },
     h("div.bar", {}, criterion, h("span.push", {}, progress)),
     h("div.meter", { "aria-hidden": "true" }, meter),
     rating, allJudged,
@@ -293,7 +293,7 @@ function stopwatch(signal) {
 function verdictView(panel, { result, criterion }) {
   const code = "judge.result()\njudge.frame()\njudge.to_jsonl(\"preferences.jsonl\")";
   const copy = h("button", { onclick: () => copyText(code, panel.root).then(() => panel.say("copied")) }, "Copy");
-  return h("div.verdict", { tabIndex: 0, role: "group", "aria-label": "What came out" },
+  return h("div.verdict", { tabIndex: 0, [HOME]: true, role: "group", "aria-label": "What came out" },
     h("div.muted", {}, criterion),
     result.rate ? rateView(result) : h("div.rate", {}, result.facts.find(([what]) => what === "result")?.[1] ?? ""),
     h("dl.inputs", {}, result.facts.filter(([what]) => what !== "criterion" && what !== "result")

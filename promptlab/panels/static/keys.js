@@ -6,9 +6,13 @@ import { h } from "./dom.js";
 // the shadow root, since outside it every key seems to come from there.
 export const SUPPRESS = "data-lm-suppress-shortcuts";
 
-// Keep what is typed inside from the notebook, but let "save" through; Escape that nobody took goes back to the cell.
+// The element of a panel that Escape goes to from all others; a view marks it.
+export const HOME = "data-home";
+
+// Keep what is typed inside from the notebook, but let "save" through; Escape that nobody took steps out.
 export function guardKeys(host, shadow, signal) {
   host.setAttribute(SUPPRESS, "true");
+  keepFocus(host, shadow, signal);
   shadow.addEventListener("keydown", event => {
     if (isSave(event)) {
       host.removeAttribute(SUPPRESS);
@@ -16,7 +20,7 @@ export function guardKeys(host, shadow, signal) {
       return;
     }
     event.stopPropagation();
-    if (event.key === "Escape" && !event.defaultPrevented) leave(host);
+    if (event.key === "Escape" && !event.defaultPrevented) stepOut(shadow);
   }, { signal });
   for (const type of ["keyup", "keypress", "copy", "cut", "paste"]) {
     shadow.addEventListener(type, event => event.stopPropagation(), { signal });
@@ -25,9 +29,36 @@ export function guardKeys(host, shadow, signal) {
 
 const isSave = event => (event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "s";
 
-function leave(host) {
-  const cell = host.closest(".jp-Cell");
-  if (cell) cell.focus(); else host.getRootNode().activeElement?.blur();
+// From a control to the panel's home; from there to the cell, where letters act on cells.
+export function stepOut(shadow) {
+  if (goHome(shadow)) return;
+  const cell = shadow.host.closest(".jp-Cell");
+  if (cell) cell.focus(); else shadow.activeElement?.blur();
+}
+
+// Return whether the focus was elsewhere.
+function goHome(shadow) {
+  const home = [...shadow.querySelectorAll(`[${HOME}]`)].find(element => element.checkVisibility());
+  if (!home || shadow.activeElement === home) return false;
+  home.focus({ preventScroll: true });
+  return true;
+}
+
+// JupyterLab makes a cell's output anew when it changes, as when a run has ended. A panel that had the focus then has it
+// again: else its keys would go nowhere.
+const REMOUNT_MS = 2_000;
+let focused = null, lostAt = -Infinity;
+
+function keepFocus(host, shadow, signal) {
+  const isNowhere = () => [null, document.body].includes(document.activeElement);
+  document.addEventListener("focusin", event => {
+    if (event.target === host) focused = host; else if (focused === host) focused = null;
+  }, { signal });
+  signal?.addEventListener("abort", () => { if (focused === host && isNowhere()) lostAt = performance.now(); });
+  queueMicrotask(() => { // when the view is drawn
+    if (performance.now() - lostAt < REMOUNT_MS && isNowhere()) goHome(shadow);
+    lostAt = -Infinity;
+  });
 }
 
 export const isTyping = event => event.composedPath()[0]?.matches?.("input:not([type=checkbox]), textarea, select") ?? false;

@@ -1,7 +1,7 @@
 // The comparison matrix. The kernel holds what is shown (axes, order, filters: the spec); here is how it is looked at.
 
 import { copyText, count, h } from "./dom.js";
-import { bindKeys, dialog } from "./keys.js";
+import { HOME, bindKeys, dialog } from "./keys.js";
 import { debounce, newest } from "./rpc.js";
 import { grid } from "./grid.js";
 import { tokenList } from "./tokens.js";
@@ -32,6 +32,7 @@ export function view(panel) {
     drawRow: (cells, row) => drawMatrixRow(view, cells, row),
     onMove: () => view.moved(),
   });
+  table.element.setAttribute(HOME, "");
   room.append(table.element, empty, drawer.element);
   Object.assign(view, { table, bar, drawer });
 
@@ -46,13 +47,15 @@ export function view(panel) {
     const facts = [text, ...constants.map(([name, value]) => `${name} = ${value}`)];
     caption.replaceChildren(...facts.map(fact => h("span", {}, fact)));
   };
-  // Take over a state of the kernel; the cursor stays on its row if that is still there.
+  // Take over a state of the kernel. Another order or choice of rows is shown from its top; else the cursor stays on its
+  // row if that is still there.
   view.apply = async (state, { keepScroll = false } = {}) => {
-    const key = table.row(table.cursor.row)?.key;
+    const key = table.row(table.cursor.row)?.key, isOther = isOtherOrder(view.state.spec, state.spec);
     view.take(state);
     table.reset({ columns: view.layout(room.clientWidth), count: state.rows, rowHeight: view.rowHeight, keepScroll });
     view.redraw();
     panel.say(state.notes.join("; "));
+    if (isOther && !keepScroll) { table.move(0); return; }
     if (keepScroll || !key || !state.rows) return;
     const { row } = await panel.call("find", { key });
     if (row !== null && view.state === state) table.move(row);
@@ -81,6 +84,9 @@ export function view(panel) {
   panel.hello().then(begin).catch(() => {});
 }
 
+const ORDERS = ["sort", "search", "filters"];
+const isOtherOrder = (one, other) => ORDERS.some(name => JSON.stringify(one[name]) !== JSON.stringify(other[name]));
+
 // What the parts of the panel share: the kernel's state, how it is looked at, and what people did since it was loaded.
 function matrixView(panel) {
   const judged = new Map(); // output -> what was judged since the rows were loaded
@@ -92,7 +98,11 @@ function matrixView(panel) {
     panel, state: panel.first, rowHeight: 0, columnWidth: 0, marks: null, number: null, asking: 0,
     // With a baseline differences are shown, until somebody says otherwise.
     get ui() { return { ...LOOK, diff: view.state.spec.baseline ? "words" : null, ...panel.state.matrix }; },
-    look(patch) { panel.set({ matrix: { ...view.ui, ...patch } }); },
+    // Either differences or a way to show outputs: one takes the other's place.
+    look(patch) {
+      const other = patch.diff ? { mode: LOOK.mode } : "mode" in patch ? { diff: null } : {};
+      panel.set({ matrix: { ...panel.state.matrix, ...other, ...patch } });
+    },
     layout(widthPx) {
       const columns = matrixColumns(view.state.columns, widthPx);
       view.columnWidth = columns.at(-1).width;

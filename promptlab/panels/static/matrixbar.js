@@ -1,6 +1,6 @@
 // Above the matrix: what stands on its sides, how it is compared and shown, and what is searched, filtered and sorted.
 
-import { UNKNOWN, count, h, milliseconds, usd } from "./dom.js";
+import { UNKNOWN, count, counted, h, milliseconds, statusText, usd } from "./dom.js";
 import { showSheet } from "./keys.js";
 import { debounce } from "./rpc.js";
 import { columnName, levelsOf, ratingName, shownValue, valuesOf } from "./matrixcells.js";
@@ -40,7 +40,8 @@ export function matrixBar(view) {
 
 // First line: the axes
 function sides(view) {
-  const axes = () => view.state.axes.map(axis => axis.name);
+  // What varies, and what stands on a side without varying.
+  const axes = ({ axes: all, spec }) => axesOf([...all.map(axis => axis.name), ...spec.rows, ...spec.columns]);
   const rows = barPicker("Rows", value => view.change({ rows: JSON.parse(value) }));
   const outer = barPicker("Columns", value => view.change({ columns: axesOf([value, view.state.spec.columns[1]]) }));
   const inner = barPicker("then", value => view.change({ columns: axesOf([view.state.spec.columns[0], value]) }));
@@ -50,7 +51,7 @@ function sides(view) {
   const element = h("div.bar", {}, rows.element, outer.element, inner.element, repeats.element, baseline.element,
     h("span.push"), views.element);
   const update = () => {
-    const { spec } = view.state, names = axes();
+    const { spec } = view.state, names = axes(view.state);
     const sidesOf = [...names.map(name => [name]), ...(spec.rows.length > 1 ? [spec.rows] : [])];
     rows.set(sidesOf.map(one => [JSON.stringify(one), one.join(" · ")]), JSON.stringify(spec.rows));
     outer.set(names.map(name => [name, name]), spec.columns[0]);
@@ -105,7 +106,7 @@ function looks(view) {
   const update = () => {
     const { ui, state } = view;
     diff.set(DIFFS, ui.diff ?? "");
-    modes.set(ui.mode);
+    modes.set(ui.diff ? null : ui.mode);
     sizes.set(state.spec.density);
     scorer.element.hidden = !state.scorers.length;
     scorer.set(state.scorers.map(name => [name, name]), state.scorer);
@@ -134,8 +135,9 @@ function finding(view) {
   const isDescending = ({ by, descending }) => descending ?? !ASCENDING.has(by);
   const way = h("button.quiet", { onclick: () => order({ descending: !isDescending(view.state.spec.sort) }) });
   const chips = h("span.chips"), rows = h("span.push.muted");
+  const hidden = h("button.quiet", { onclick: () => view.change({ hidden: [] }, { keepScroll: true }) });
   let drawn = null;
-  const element = h("div.bar", {}, search, show.element, sort.element, way, chips, rows);
+  const element = h("div.bar", {}, search, show.element, sort.element, way, chips, rows, hidden);
   const update = () => {
     const { spec, rows: left, rows_in_all: all } = view.state, { by, column } = spec.sort;
     const isDown = isDescending(spec.sort);
@@ -149,7 +151,10 @@ function finding(view) {
       chips.replaceChildren(...filterChips(view));
       if (column) chips.append(chipButton(`by ${column.map(shownValue).join(" · ")}`, () => order({ column: null })));
     }
-    rows.textContent = left === all ? `${count(all)} rows` : `${count(left)} of ${count(all)} rows`;
+    rows.textContent = left === all ? counted(all, "row") : `${count(left)} of ${counted(all, "row")}`;
+    hidden.hidden = !spec.hidden?.length;
+    hidden.textContent = `${count(spec.hidden?.length)} hidden, show`;
+    hidden.title = `show ${counted(spec.hidden?.length, "hidden column")}`;
   };
   return { element, update, search, sort: sort.select };
 }
@@ -167,7 +172,7 @@ function filterChips(view) {
   }
   for (const name of ["status", "finish_reason", "flags", "ratings"]) {
     const chosen = filters[name] ?? [];
-    const shown = name === "ratings" ? ratingName : value => value ?? "none";
+    const shown = name === "ratings" ? ratingName : value => value === null ? "none" : shownFacet(name, value);
     if (chosen.length) add([name.replace("_", " "), chosen.map(shown).join(", ")], { [name]: [] });
   }
   for (const [name, [low, high]] of Object.entries(filters.ranges ?? {})) {
@@ -198,7 +203,7 @@ function facetStrip(view) {
       const { categories, numbers } = await view.panel.call("facets");
       if (asked !== drawn) return;
       element.replaceChildren(...numbers.map(facet => numberFacet(view, facet)),
-        ...categories.map(facet => categoryFacet(view, facet)));
+        ...categories.filter(({ values }) => values.length).map(facet => categoryFacet(view, facet)));
     } catch { drawn = null; }
   };
   return { element, update };
@@ -211,6 +216,8 @@ function facetBox(name, remark, ...content) {
   return h("div.facet", {}, title, ...content);
 }
 
+const shownFacet = (name, value) => name === "status" ? statusText(value) : shownValue(value);
+
 function categoryFacet(view, { name, filter, values }) {
   const filters = view.state.spec.filters ?? {}, most = Math.max(1, ...values.map(one => one.count));
   const chosen = (filter === "values" ? filters.values?.[name] : filters[filter]) ?? [];
@@ -222,7 +229,7 @@ function categoryFacet(view, { name, filter, values }) {
     if (!next.length) delete all[name];
     view.change({ filters: { ...filters, ...(filter === "values" ? { values: all } : { [filter]: next }) } });
   };
-  const shown = filter === "ratings" ? ratingName : shownValue;
+  const shown = filter === "ratings" ? ratingName : value => shownFacet(name, value);
   const bar = ({ value, count: n }) => h("button.facet-value", {
     onclick: () => toggle(value), "aria-pressed": String(isChosen(value)),
     style: { backgroundSize: `${100 * n / most}% 100%` },
@@ -252,7 +259,7 @@ function numberFacet(view, { name, low, high, unknown, counts }) {
     }, h("span", { style: { height: `${n ? Math.max(3, 100 * n / most) : 0}%` } }));
   });
   const ends = [low, high].map(value => h("span", {}, figureOf(name, value)));
-  const remark = unknown ? h("span", { title: `${count(unknown)} unknown` }, `+${count(unknown)} ?`) : "";
+  const remark = unknown ? `${count(unknown)} unknown` : "";
   return facetBox(name, remark, h("div.facet-bars", {}, bars), h("div.facet-ends.muted", {}, ends));
 }
 

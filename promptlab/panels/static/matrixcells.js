@@ -1,6 +1,6 @@
 // The heads, rows and cells of the comparison matrix. A cell costs three elements where it has nothing special to say.
 
-import { UNKNOWN, count, h, milliseconds, percent, putText, usd } from "./dom.js";
+import { UNKNOWN, count, counted, h, milliseconds, percent, putText, statusText, usd } from "./dom.js";
 import { jsonDiff, lineDiff, shareChanged, wordDiff } from "./diff.js";
 import { markdownNodes, putDiff, putRanges, putTokens } from "./draw.js";
 import { jsonText, jsonTree } from "./jsonview.js";
@@ -8,17 +8,16 @@ import { markdown } from "./markdown.js";
 
 export const DENSITIES = { S: 72, M: 120, L: 220 };
 const ROW_HEAD_PX = 190;
-const LEAST_PX = 250, MOST_PX = 560;
+const LEAST_PX = 250, LEAST_OF_MANY_PX = 160, MANY = 20;
 const REWRITTEN = 0.8; // from this share of changed characters on, a cell shows the new text alone
 const META_PX = 27, LINE_PX = 18, CHAR_PX = 5; // the narrowest letters, so that no visible text is cut
 
 const GLYPHS = { ok: "", failed: "✕", stopped: "■", running: "◌", todo: "○" };
-const SAID = { failed: "failed", stopped: "not asked", running: "being answered …", todo: "not asked yet" };
 
 // Widths for the grid: columns share the room there is, and scroll where it is too small.
 export function matrixColumns(columns, widthPx) {
   const each = Math.floor((widthPx - ROW_HEAD_PX - 18) / Math.max(1, columns.length));
-  const width = Math.max(LEAST_PX, Math.min(MOST_PX, each));
+  const width = Math.max(columns.length > MANY ? LEAST_OF_MANY_PX : LEAST_PX, each);
   return [{ width: ROW_HEAD_PX }, ...columns.map(() => ({ width }))];
 }
 
@@ -98,9 +97,9 @@ function headFigures(view, head) {
   say("span", milliseconds(head.latency_ms), "mean latency");
   const cost = `${usd(head.cost_usd)}${unpriced && isKnown(head.cost_usd) ? " + ?" : ""}`;
   if (head.cost_usd !== 0) say("span", cost, `cost of all answers${unpriced}`);
-  if (head.rated) say("span", meanRating(head), `mean of ${count(head.rated)} ratings`);
+  if (head.rated) say("span", meanRating(head), `mean of ${counted(head.rated, "rating")}`);
   if (head.failed) say("span.bad", `✕ ${count(head.failed)}`, "failed");
-  if (head.unfinished) say("span.muted", `○ ${count(head.unfinished)}`, "not answered yet");
+  if (head.unfinished) say("span.muted", `○ ${count(head.unfinished)}`, "not answered");
   return figures;
 }
 
@@ -111,19 +110,18 @@ function meanRating({ rating, rating_scale: scale }) {
   return `${rating < 0 ? "▼ −" : "▲ +"}${Math.abs(rating).toFixed(1)}`;
 }
 
-const shortUsd = value => usd(value).replace("$0.", "$.");
 const DELTAS = [ // name, word, whether more is better, figure
   ["score", "score ", true, value => value.toFixed(2)],
   ["rating", "rating ", true, value => value.toFixed(1)],
   ["latency_ms", "", false, milliseconds],
-  ["cost_usd", "", false, shortUsd],
+  ["cost_usd", "", false, usd],
 ];
 
 // Differences to the baseline, a row on average, with their sign; what is neither better nor worse is muted.
 function headDelta(head) {
   const line = h("div.head-delta"), { delta } = head;
   if (!delta) return line;
-  line.title = `difference to the baseline, a row on average, over ${count(delta.n)} rows with both`;
+  line.title = `difference to the baseline, a row on average, over ${counted(delta.n, "row")} with both`;
   for (const [name, word, isMerit, figure] of DELTAS.filter(([name]) => isKnown(delta[name]))) {
     const text = figure(Math.abs(delta[name])), isZero = !/[1-9]/.test(text);
     const sign = isZero ? "±" : delta[name] > 0 ? "+" : "−";
@@ -194,7 +192,7 @@ function drawBody(view, cell, row, column) {
   const body = h("div.text", { dir: "auto" });
   if (cell.status !== "ok") {
     body.classList.add(cell.status === "failed" ? "bad" : "muted");
-    putText(body, `${GLYPHS[cell.status]} ${SAID[cell.status]}${cell.reason ? `: ${cell.reason}` : ""}`.slice(0, 400));
+    putText(body, `${GLYPHS[cell.status]} ${statusText(cell.status)}${cell.reason ? `: ${cell.reason}` : ""}`.slice(0, 400));
     return { body };
   }
   if (cell.text === null || cell.text === "") {
@@ -244,7 +242,7 @@ function drawDifference(view, body, baseline, cell, limit) {
   if (paths) {
     body.classList.add("mono");
     for (const path of paths.slice(0, 14)) body.append(jsonChange(path, limit));
-    return { body, remark: paths.length ? `${paths.length} paths differ` : "= same JSON" };
+    return { body, remark: paths.length ? `${counted(paths.length, "path")} ${paths.length === 1 ? "differs" : "differ"}` : "= same JSON" };
   }
   const difference = (view.ui.diff === "lines" ? lineDiff : wordDiff)(baseline, cell.text);
   const share = shareChanged(difference.pieces), context = Math.max(24, Math.floor(limit / 8));
@@ -321,25 +319,18 @@ function repeatsTitle(cell) {
     + "comma and full stop step through them";
 }
 
-// Seconds throughout, so that they stand under one another.
-export function inSeconds(ms) {
-  if (ms === null || ms === undefined) return `${UNKNOWN} s`;
-  if (ms < 95) return `${Math.round(ms)} ms`;
-  return ms < 9950 ? `${(ms / 1000).toFixed(2)} s` : `${(ms / 1000).toFixed(1)} s`;
-}
-
 function figuresOf(cell) {
   const tokens = cell.completion_tokens === null ? UNKNOWN : count(cell.completion_tokens);
-  const cost = cell.cost_usd === 0 ? [] : [shortUsd(cell.cost_usd)]; // what is free needs no saying
-  return [inSeconds(cell.latency_ms), `${tokens} tok`, ...cost].join("  ");
+  const cost = cell.cost_usd === 0 ? [] : [usd(cell.cost_usd)]; // what is free needs no saying
+  return [milliseconds(cell.latency_ms), `${tokens} tok`, ...cost].join("  ");
 }
 
 function figuresTitle(cell) {
   return [
     cell.reused ? "reused: bought by another run or trial" : null,
     `latency ${milliseconds(cell.latency_ms)}`,
-    `prompt ${count(cell.prompt_tokens)} tokens`,
-    `answer ${count(cell.completion_tokens)} tokens, ${count(cell.chars)} characters`,
+    `prompt ${counted(cell.prompt_tokens, "token")}`,
+    `answer ${counted(cell.completion_tokens, "token")}, ${counted(cell.chars, "character")}`,
     `cost ${cell.cost_usd === null ? "unknown" : usd(cell.cost_usd)}`,
   ].filter(Boolean).join("; ");
 }

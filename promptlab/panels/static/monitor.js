@@ -1,8 +1,8 @@
 // The monitor of a run: how it stands, and the way to pause, stop and go on. The kernel sends what changed, at most ten
 // times a second; what is drawn stays where it is, so that figures can be read while they change.
 
-import { copyText, count, duration, h, milliseconds, percent, putText, UNKNOWN, usd } from "./dom.js";
-import { bindKeys, dialog } from "./keys.js";
+import { copyText, count, counted, duration, h, milliseconds, percent, putText, statusText, UNKNOWN, usd } from "./dom.js";
+import { HOME, bindKeys, dialog } from "./keys.js";
 import { debounce, newest } from "./rpc.js";
 
 const TELL_MS = 5_000; // how often a screen reader is told
@@ -10,7 +10,7 @@ const UNHEARD_MS = 1_500;
 const ASK_AGAIN_MS = 5_000, SILENT_MS = 9_000;
 const RUN_GLYPHS = { planned: "○", running: "●", paused: "❚❚", stopping: "◌", done: "✓", stopped: "■", failed: "✕" };
 // letter -> name; the order is that of the counts of a heat cell
-const TRIAL_NAMES = { o: "ok", c: "reused", r: "running", q: "queued", f: "failed", s: "stopped" };
+const TRIAL_NAMES = { o: "ok", c: "reused", r: "running", q: statusText("todo"), f: "failed", s: "stopped" };
 const INTERRUPT = "The kernel's interrupt button stops it cleanly as well.";
 const BACKGROUND = "It runs in the background; the kernel is free for other cells.";
 
@@ -293,7 +293,7 @@ function monitorFacts() {
     setText(flying.value, status.concurrency === null ? count(status.in_flight)
       : `${count(status.in_flight)} / ${count(status.concurrency)}`);
     setText(flying.second,
-      status.unknown ? `${count(status.unknown)} without a known end` : `${count(status.attempts)} attempts ended`);
+      status.unknown ? `${count(status.unknown)} without a known end` : `${counted(status.attempts, "attempt")} ended`);
     setText(latency.value.firstChild, status.latency.n ? milliseconds(status.latency.p50_ms) : UNKNOWN);
     setText(latency.second, status.latency.n ? `95 % within ${milliseconds(status.latency.p95_ms)}` : "");
     drawSpark(spark, status.latency);
@@ -350,7 +350,7 @@ function drawErrors(element, status) {
       .filter(([, number]) => number).map(([fate, number]) => `${count(number)} ${fate}`).join(", ");
     return [each.type, each.attempts, fates, each.message, each.failed > 0];
   });
-  for (const each of status.not_asked) lines.push(["not asked", each.trials, "", each.reason ?? "", true]);
+  for (const each of status.not_asked) lines.push(["stopped", each.trials, "", each.reason ?? "", true]);
   element.replaceChildren(...lines.map(([type, times, fates, message, isBad]) => h("div.error-line", {},
     h(isBad ? "span.bad" : "span.warn", {}, isBad ? "✕" : "↻"), h("b", { dir: "auto" }, type),
     h("span.number", {}, `×${count(times)}`), h("span", {}, fates),
@@ -383,7 +383,7 @@ function newestOutput() {
     element.hidden = !latest;
     if (!latest) return;
     setText(where, ["newest", latest.where, latest.case].filter(Boolean).join(" · "));
-    setText(figures, [milliseconds(latest.latency_ms), `${count(latest.completion_tokens)} tokens`].join(" · "));
+    setText(figures, [milliseconds(latest.latency_ms), counted(latest.completion_tokens, "token")].join(" · "));
     setText(text, latest.text ?? "(no text)");
   }
   return { element, draw };
@@ -394,7 +394,7 @@ let runMaps = 0;
 // A square a trial, or where there are too many a cell a row and column. One element has the focus.
 function runMap(panel, board, { onOpen, onMove }) {
   const id = `m${++runMaps}`;
-  const element = h("div.map", { role: "grid", "aria-label": "trials", tabIndex: 0 });
+  const element = h("div.map", { role: "grid", "aria-label": "trials", tabIndex: 0, [HOME]: true });
   let places = new Map(); // position, or number of the heat cell -> its element
   let order = [], here = 0, shape = "";
 
@@ -557,7 +557,7 @@ function trialParts(panel, trial) {
     attempt.response ? rawText(attempt.response) : null));
   return [
     h("div.muted", { dir: "auto" },
-      [trial.where, trial.repeat ? `repeat ${trial.repeat}` : "", trial.status].filter(Boolean).join(" · ")),
+      [trial.where, trial.repeat ? `repeat ${trial.repeat}` : "", statusText(trial.status)].filter(Boolean).join(" · ")),
     h("div.case", {}, values),
     trial.reason && !attempts.length ? h("div.bad.text", { dir: "auto" }, trial.reason) : null,
     h("div.sides", {}, h("div", {}, h("h4", {}, "request"), rawText(trial.body)),

@@ -1,8 +1,8 @@
 // Two versions of a prompt, side by side or in one column, and below them what the change did to the answers.
 
-import { copyText, count, h, putText, usd } from "./dom.js";
+import { copyText, count, counted, h, putText, usd } from "./dom.js";
 import { grid } from "./grid.js";
-import { bindKeys } from "./keys.js";
+import { HOME, bindKeys } from "./keys.js";
 import { newest } from "./rpc.js";
 
 const NEAR = 2, PAIR_PX = 62, MAX_PAIRS_PX = 400; // unchanged lines shown beside a change
@@ -54,14 +54,14 @@ export function view(panel) {
       menu.replaceChildren(...versions().map(version => h("option", { value: version.id }, version.label)));
       menu.value = [before, after][side];
       const chosen = versions().find(version => version.id === [before, after][side]);
-      menu.title = chosen ? `first asked ${chosen.created_at.slice(0, 10)}, ${count(chosen.runs)} runs, ${count(chosen.answers)} answers` : "";
+      menu.title = chosen ? `first asked ${chosen.created_at.slice(0, 10)}, ${counted(chosen.runs, "run")}, ${counted(chosen.answers, "answer")}` : "";
     });
     layouts.forEach((each, at) => each.setAttribute("aria-pressed", Object.keys(LAYOUTS)[at] === layout));
   }
 
   // The text
 
-  const text = h("div.versions-text", { tabIndex: 0, role: "region", "aria-label": "The two prompts" });
+  const text = h("div.versions-text", { tabIndex: 0, [HOME]: true, role: "region", "aria-label": "The two prompts" });
 
   function drawText() {
     const { layout, before, after } = get(), isSide = layout === "side";
@@ -87,7 +87,7 @@ export function view(panel) {
       if (item.gap) {
         isIn = false;
         rows.push(h("tr.gap", {}, role, h("td", { colspan: isSide ? 2 : 1 }, h("button.quiet", { onclick: event => fold(event, item.gap, isSide) },
-          `${item.gap.length} line${item.gap.length === 1 ? "" : "s"} the same`))));
+          `${counted(item.gap.length, "line")} the same`))));
         continue;
       }
       const row = drawLine(item.line, isSide, role);
@@ -161,7 +161,7 @@ export function view(panel) {
     }
     const measured = found.prompt_tokens ? `${signed(found.prompt_tokens.toFixed(1))} prompt tokens`
       + (found.cost_usd ? `, ${found.cost_usd > 0 ? "+" : "−"}${usd(Math.abs(found.cost_usd))}` : "") + " a request, as counted" : "";
-    effect.replaceChildren(h("b", {}, `Effect on ${count(found.shared)} shared answer${found.shared === 1 ? "" : "s"}`),
+    effect.replaceChildren(h("b", {}, `Effect on ${counted(found.shared, "shared answer")}`),
       ...Object.entries(VERDICTS).filter(([name]) => found[name] || name === "changed").map(([name, [glyph, label]]) =>
         h(`button.${COLOURS[name] ?? "plain"}`, { "aria-pressed": which === name, disabled: !found[name],
           onclick: () => panel.set({ which: which === name ? null : name }) },
