@@ -121,9 +121,10 @@ class History(Panel):
         return {"count": len(runs) + inside, "rows": [*run_rows[: len(above)], *opened_rows, *run_rows[len(above) :]]}
 
     @operation
-    def request(self, request_id: int) -> dict[str, Any]:
-        """Return one exchange: the exact request, the exact reply, every attempt, and how to send it again."""
-        logged = results.logged_request(self._store, request_id)
+    def request(self, trial_id: int) -> dict[str, Any]:
+        """Return a trial's exchange: the exact request, the exact reply, every attempt, and how to send it again."""
+        request_id, attempt = lookups.exchange_of(self._store, trial_id)
+        logged = results.logged_request(self._store, request_id, attempt=attempt)
         return {
             "id": logged.id,
             "endpoint": logged.endpoint,
@@ -133,7 +134,8 @@ class History(Panel):
             "head": results.ATTEMPT_HEAD,
             "attempts": [results.attempt_facts(attempt) for attempt in logged.attempts],
             "curl": logged.as_curl(),
-            "code": f"lab.request({logged.id})",
+            "shown": logged.shown(),
+            "code": logged.code(),
         }
 
     @operation
