@@ -228,11 +228,12 @@ def test_code_that_is_copied_does_what_it_says(lab):
     [
         pytest.param([2], "lab.diff('ask@1', 'ask@2')", id="two-versions-in-one-run"),
         pytest.param([3, 1], "lab.diff('ask@1', 'other@1')", id="two-runs"),
-        pytest.param([1], "lab.versions('ask')  # it has one version so far", id="a-first-version"),
+        pytest.param([1], "lab.diff('ask@1', 'ask@2')", id="a-first-version-and-the-newest"),
+        pytest.param([3], "lab.versions('other')  # it has one version so far", id="an-only-version"),
     ],
 )
 def test_code_that_compares_prompts(lab, ids, expected):
-    """The two versions are those that the runs asked, else the last one and the one before it."""
+    """The two versions are those that the runs asked, else the one before it and it, of a first one the newest."""
     assert code(lab, "diff", *ids) == expected
     assert repr(eval(expected, {"lab": lab})).startswith("<V")  # noqa: S307 - the code that is tested
 
