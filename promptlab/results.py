@@ -99,7 +99,7 @@ def run_row(store: Store, run_id: int) -> RunRow:
     return _run_row(store.read(f"{_RUN} where id = ?", (run_id,))[0])
 
 
-_NEWEST_NAMES = "select name from runs where status != 'forgotten' group by name order by max(id) desc limit 5"
+_NAMES = "select name from runs where status != 'forgotten' group by name order by max(id) desc"
 
 
 def find_run(store: Store, name: str | int) -> RunRow:
@@ -108,7 +108,7 @@ def find_run(store: Store, name: str | int) -> RunRow:
     Raises
     ------
     NotFoundError
-        With the names of the newest runs.
+        With the nearest name, or those of the newest runs.
     """
     if isinstance(name, Integral):  # also numpy's, as a frame hands them out
         rows = store.read(f"{_RUN} where id = ?", (int(name),))
@@ -117,9 +117,12 @@ def find_run(store: Store, name: str | int) -> RunRow:
         rows = store.read(named, {"name": name})
     if rows:
         return _run_row(rows[0])
-    names = [repr(row[0]) for row in store.read(_NEWEST_NAMES)]
-    newest = f"the newest are {', '.join(names)}" if names else "it holds none yet"
-    msg = f"no run {name!r} in {store.path}; {newest}"
+    names = [row[0] for row in store.read(_NAMES)]
+    near = _text.nearest(name, names) if isinstance(name, str) else None
+    others = ", ".join([repr(each) for each in names if each != near][:5])
+    meant = f"did you mean {near!r}?" if near else ""
+    newest = f"the newest are {others}" if others else "" if near else "it holds none yet"
+    msg = f"no run {name!r} in {store.path}; {' '.join(filter(None, [meant, newest]))}"
     raise NotFoundError(msg)
 
 

@@ -229,6 +229,23 @@ def test_a_run_that_is_not_there_is_told_with_those_that_are(lab_of, names, sent
     assert str(caught.value) == f"no run 'c' in {lab.path}; {sentence}"
 
 
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        pytest.param(["moods"], "did you mean 'moods'?", id="alone"),
+        pytest.param(["moods", "a", "b"], "did you mean 'moods'? the newest are 'b', 'a'", id="among-others"),
+    ],
+)
+def test_a_misspelt_run_is_told_with_the_nearest(lab_of, names, sentence):
+    """The name that was probably meant comes first, then the newest others."""
+    lab = lab_of()
+    for size, name in enumerate(names, 1):
+        lab.run(plan_of(lab, size), name=name, progress=False)
+    with pytest.raises(NotFoundError) as caught:
+        lab.load("mods")
+    assert str(caught.value) == f"no run 'mods' in {lab.path}; {sentence}"
+
+
 # Money
 
 
