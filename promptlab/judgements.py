@@ -112,7 +112,7 @@ def rate(
         given = f"{value:g}" if isinstance(value, float) else _text.brief(value)
         msg = f"{given} is not on the scale {scale!r}: {', '.join(map(str, VALUES[scale]))}, or None"
         raise RatingError(msg)
-    _say(store, _RATE, output_id, _rater(rater), None if value is None else float(value), scale, source)
+    _say(store, _RATE, output_id, rater_name(rater), None if value is None else float(value), scale, source)
 
 
 def note(store: Store, output_id: int, text: str, *, rater: str | None = None) -> None:
@@ -120,7 +120,7 @@ def note(store: Store, output_id: int, text: str, *, rater: str | None = None) -
     if not isinstance(text, str) or len(text) > NOTE_CHARS:
         msg = f"a note is a text of at most {NOTE_CHARS:,} characters"
         raise RatingError(msg)
-    _say(store, _NOTE, output_id, _rater(rater), utf8(text).strip())
+    _say(store, _NOTE, output_id, rater_name(rater), utf8(text).strip())
 
 
 def pin(store: Store, output_id: int, *, pinned: bool = True, rater: str | None = None) -> None:
@@ -128,7 +128,7 @@ def pin(store: Store, output_id: int, *, pinned: bool = True, rater: str | None 
     if not isinstance(pinned, bool):
         msg = f"pinned={_text.brief(pinned)}: True or False is needed"
         raise RatingError(msg)
-    _say(store, _PIN, output_id, _rater(rater), int(pinned))
+    _say(store, _PIN, output_id, rater_name(rater), int(pinned))
 
 
 def _say(store: Store, statement: str, output_id: int, *values: Any) -> None:
@@ -148,7 +148,8 @@ def _say(store: Store, statement: str, output_id: int, *values: Any) -> None:
         raise NotFoundError(msg)
 
 
-def _rater(name: str | None) -> str:
+def rater_name(name: str | None) -> str:
+    """Return who rates: the login name where nobody is named; raise `RatingError` for what is no name."""
     if name is None:
         return login_name()
     if not isinstance(name, str) or not name.strip() or len(name) > NAME_CHARS:

@@ -142,7 +142,7 @@ def test_each_repeat_shows_its_own_reply(jupyter):
     with Lab(jupyter.root / "repeats.db", backend=ScriptedBackend(lambda _: next(replies))) as lab:
         ask = PromptTemplate("ask", user="Say something.")
         lab.run(ask, {"model": "m", "temperature": 1}, repeats=2, concurrency=1, name="twice", progress=False)
-    page, panel = shown(jupyter, "repeats.db", "lab.history()")
+    _, panel = shown(jupyter, "repeats.db", "lab.history()")
     panel.locator(".twist").first.click()
     panel.locator(".grid-row.inside").nth(0).dblclick()
     response = panel.get_by_role("region", name="response, as it came")

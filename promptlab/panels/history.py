@@ -291,7 +291,7 @@ def _compare_code(runs: Sequence[PastRun]) -> str:
 
 
 def _diff_code(store: Store, runs: Sequence[PastRun]) -> str:
-    """Name two versions: those of the two runs that differ, else the one before it and it, of a first one the newest."""
+    """Name two versions: the last two of the runs that differ, else the one before it, of a first one the newest."""
     labels = list(dict.fromkeys(label for run in reversed(runs) for label in run.templates))
     if len(labels) > 1:
         return f"lab.diff({labels[0]!r}, {labels[-1]!r})"

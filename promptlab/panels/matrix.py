@@ -105,6 +105,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Unpack
 
 import numpy as np
@@ -113,7 +114,7 @@ from pydantic import Field
 from promptlab import _text, judgements, results
 from promptlab._json import plain as as_json
 from promptlab.comparison import Spec, Table, cells, details, measures, sql
-from promptlab.comparison.axes import Axis
+from promptlab.comparison.axes import Axes, Axis
 from promptlab.comparison.cells import Place
 from promptlab.comparison.layout import NOWHERE
 from promptlab.comparison.trials import Ints
@@ -159,7 +160,10 @@ def compare(store: Store, run_ids: Sequence[int], **options: Unpack[MatrixOption
     layout = {name: value for name, value in options.items() if value is not None}
     view, at, rater = (layout.pop(name, None) for name in ("view", "at", "rater"))
     start = Spec() if view is None else saved_spec(store, str(view))
-    return Matrix(store, run_ids, start.changed(layout), at=at, rater=rater)  # type: ignore[arg-type]  # checked there
+    matrix = Matrix(store, run_ids, start.changed(layout), at=at, rater=rater)  # type: ignore[arg-type]  # checked there
+    typed = Spec().changed(layout)
+    replace(matrix.layout, filters=typed.filters, hidden=typed.hidden).check_values(matrix.axes)
+    return matrix
 
 
 class Matrix(Panel):
@@ -202,6 +206,11 @@ class Matrix(Panel):
     def layout(self) -> Spec:
         """What is on rows and columns, filters, order; `.code()` has it as arguments of `run.compare`."""
         return self._table.spec
+
+    @property
+    def axes(self) -> Axes:
+        """What can stand on rows and columns."""
+        return self._table.axes
 
     def frame(self) -> pd.DataFrame:
         """Return the trials of the rows that the filters leave, as `run.frame()` has them, in plan order.
@@ -533,7 +542,7 @@ class Matrix(Panel):
         for name in ("rating", "note", "pinned"):
             of = [cells.said_of(said.get(key, judgements.NOTHING), table.rater)[name] for key in outputs]
             whole[name] = pd.Series(of, index=outputs.index, dtype=object).reindex(whole.index)
-        return whole
+        return whole.astype({"rating": "float64"}).assign(pinned=whole["pinned"].eq(True))  # noqa: FBT003 - no output, no pin
 
 
 def saved_spec(store: Store, name: str) -> Spec:
