@@ -1,7 +1,9 @@
 """What a change of prompt did to the answers: trials that two versions both answered, pair by pair.
 
-A pair is the same case, the same settings and the same repeat; of several trials of one version the newest counts. At a
-temperature above 0 two answers differ by chance as well, so that an output changed says little, and the scores more.
+A pair is the same case, settings, repeat and generation, so that asking one version again changes nothing until the
+other is asked again too; of several runs of a version the newest counts. Versions that share no generation are compared
+by the newest answers of each. At a temperature above 0 two answers differ by chance as well, so that an output changed
+says little, and the scores more.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ _CASE_CHARS = 160
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One trial of each version, for the same case, settings and repeat.
+    """One trial of each version, for the same case, settings and repeat, and where there is one the same generation.
 
     Attributes
     ----------
@@ -44,6 +46,8 @@ class Pair:
     case_id: int
     params: str
     repeat: int
+    before_generation: int
+    after_generation: int
     before_trial_id: int
     after_trial_id: int
     before_output_id: int
@@ -81,7 +85,7 @@ class Effect:
     Attributes
     ----------
     pairs
-        Every one, in the order of cases, settings and repeats.
+        Every one, in the order of cases, settings, repeats and generations.
     examples
         Some of those that changed: worse ones first, then better ones, then those without a value.
     prompt_tokens, cost_usd
@@ -114,7 +118,7 @@ class Effect:
 
         names = varying(self.pairs)
         told = ["is_changed", "verdict", "by", "before_value", "after_value"]
-        ids = ["before_trial_id", "after_trial_id", "before_output_id", "after_output_id"]
+        ids = [f"{side}_{of}" for of in ("generation", "trial_id", "output_id") for side in ("before", "after")]
         rows = [
             [
                 pair.case_id,
@@ -129,11 +133,22 @@ class Effect:
         """Return the effect in one line."""
         if not self.pairs:
             return "effect: no case was answered by both with the same settings"
-        verdicts: tuple[Verdict, ...] = ("better", "worse", "same", "unknown")
-        counts = ", ".join(f"{self.count(verdict):,} {verdict}" for verdict in verdicts if self.count(verdict))
+        verdicts: tuple[Verdict, ...] = ("better", "worse", "same", "unknown") if self.by else ("same",)
+        counts = [f"{self.count(verdict):,} {verdict}" for verdict in verdicts if self.count(verdict)]
         by = f" by {', '.join(self.by)}" if self.by else ""
+        told = ("; " if by else ", ").join(filter(None, [f"{self.changed:,} changed", ", ".join(counts)]))
         shared = _text.count(len(self.pairs), "shared answer")
-        return f"effect on {shared}: {self.changed:,} changed; {counts}{by}{self._measured()}"
+        return f"effect on {shared} ({self.basis}): {told}{by}{self._measured()}"
+
+    @property
+    def basis(self) -> str:
+        """Which answers were compared."""
+        alike = all(pair.before_generation == pair.after_generation for pair in self.pairs)
+        return (
+            "same case, settings, repeat and generation"
+            if alike
+            else "same case, settings and repeat; the newest of each"
+        )
 
     def _measured(self) -> str:
         if not self.prompt_tokens:
@@ -159,7 +174,7 @@ def _signed_usd(amount: float) -> str:
 
 
 _TRIALS = """
-select trials.case_id, trials.params, trials.repeat, trials.id, outputs.id, outputs.text, outputs.tool_calls,
+select trials.case_id, trials.params, trials.repeat, samples.generation, trials.id, outputs.id, outputs.text, outputs.tool_calls,
   outputs.refusal, outputs.prompt_tokens, outputs.cost_usd
 from trials
 cross join samples on samples.id = trials.sample_id
@@ -170,6 +185,7 @@ where trials.run_id in (select value from json_each(?)) and trials.template_id =
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
+    generation: int
     trial_id: int
     output_id: int
     said: int
@@ -177,7 +193,7 @@ class _Answer:
     cost_usd: float | None
 
 
-_Key = tuple[int, str, int]  # case, settings, repeat
+_Key = tuple[int, str, int, int]  # case, settings, repeat, generation
 
 
 def effect(store: Store, before_id: int, after_id: int, *, run_ids: Iterable[int], by: str | None = None) -> Effect:
@@ -193,12 +209,14 @@ def effect(store: Store, before_id: int, after_id: int, *, run_ids: Iterable[int
         _check_scorer(store, by)
     runs = compact(sorted(run_ids))
     old, new = (_answers(store, runs, template_id) for template_id in (before_id, after_id))
+    if not old.keys() & new.keys():
+        old, new = _of_any_generation(old), _of_any_generation(new)
     shared = sorted(old.keys() & new.keys())
     values = _Values(store, [(key[0], side[key].output_id) for key in shared for side in (old, new)], by)
     pairs = tuple(_pair(key, old[key], new[key], values) for key in shared)
     return Effect(
         pairs,
-        examples=examples(store, _telling(pairs), varying=varying(pairs)),
+        examples=examples(store, _telling(pairs), among=pairs),
         prompt_tokens=_mean_difference([(old[key].prompt_tokens, new[key].prompt_tokens) for key in shared]),
         cost_usd=_mean_difference([(old[key].cost_usd, new[key].cost_usd) for key in shared]),
     )
@@ -214,20 +232,28 @@ def _check_scorer(store: Store, by: str | None) -> None:
 
 
 def _answers(store: Store, runs: str, template_id: int) -> dict[_Key, _Answer]:
-    """Return the newest answer of a template for each case, setting and repeat."""
+    """Return the newest answer of a template for each case, setting, repeat and generation."""
     settings = cache(lambda params: canonical(json.loads(params)))
     found = {}
     for rows in store.batches(_TRIALS, (runs, template_id)):
-        for case_id, params, repeat, trial_id, output_id, *said, prompt_tokens, cost in rows:
-            answer = _Answer(trial_id, output_id, hash(tuple(said)), prompt_tokens, cost)
-            found[case_id, settings(params), repeat] = answer
+        for case_id, params, repeat, generation, trial_id, output_id, *said, prompt_tokens, cost in rows:
+            answer = _Answer(generation, trial_id, output_id, hash(tuple(said)), prompt_tokens, cost)
+            found[case_id, settings(params), repeat, generation] = answer
     return found
+
+
+def _of_any_generation(answers: Mapping[_Key, _Answer]) -> dict[_Key, _Answer]:
+    """Return the newest answers, as if all were of one generation."""
+    newest = sorted(answers.items(), key=lambda found: found[1].trial_id)
+    return {(*key[:3], 0): answer for key, answer in newest}
 
 
 def _pair(key: _Key, before: _Answer, after: _Answer, values: _Values) -> Pair:
     by, old, new = values.of(key[0], before.output_id, after.output_id)
     return Pair(
-        *key,
+        *key[:3],
+        before_generation=before.generation,
+        after_generation=after.generation,
         before_trial_id=before.trial_id,
         after_trial_id=after.trial_id,
         before_output_id=before.output_id,
@@ -322,8 +348,11 @@ def varying(pairs: Iterable[Pair]) -> list[str]:
     return [name for name in names if len({compact(cell.get(name)) for cell in cells}) > 1]
 
 
-def examples(store: Store, pairs: Sequence[Pair], *, varying: Sequence[str]) -> tuple[Example, ...]:
-    """Return pairs with what was asked and answered."""
+def examples(store: Store, pairs: Sequence[Pair], *, among: Sequence[Pair]) -> tuple[Example, ...]:
+    """Return pairs with what was asked and answered, and with what tells each from the others among all pairs."""
+    names = varying(among)
+    has_repeats = len({pair.repeat for pair in among}) > 1
+    has_generations = len({pair.after_generation for pair in among}) > 1
     ids = [output_id for pair in pairs for output_id in (pair.before_output_id, pair.after_output_id)]
     texts = {row[0]: row[1] for row in store.read(_TEXTS, (compact(ids),))}
     cases = {row[0]: row[1] for row in store.read(_INPUTS, (compact([pair.case_id for pair in pairs]),))}
@@ -331,7 +360,7 @@ def examples(store: Store, pairs: Sequence[Pair], *, varying: Sequence[str]) -> 
         Example(
             pair,
             case=brief(json.loads(cases[pair.case_id]), _CASE_CHARS),
-            setting=_setting(pair, varying),
+            setting=_setting(pair, names, has_repeats=has_repeats, has_generations=has_generations),
             before=texts[pair.before_output_id],
             after=texts[pair.after_output_id],
         )
@@ -339,7 +368,9 @@ def examples(store: Store, pairs: Sequence[Pair], *, varying: Sequence[str]) -> 
     )
 
 
-def _setting(pair: Pair, names: Sequence[str]) -> str:
+def _setting(pair: Pair, names: Sequence[str], *, has_repeats: bool, has_generations: bool) -> str:
     cell = json.loads(pair.params)
     words = [str(cell[name]) if name == "model" else f"{name} {compact(cell[name])}" for name in names if name in cell]
-    return ", ".join([*words, *([f"repeat {pair.repeat}"] if pair.repeat else [])])
+    words += [f"repeat {pair.repeat}"] if has_repeats else []
+    words += [f"generation {pair.after_generation}"] if has_generations else []
+    return ", ".join(words)

@@ -423,9 +423,21 @@ class Lab:
         found = [results.find_run(self.store, run.id if isinstance(run, Run) else run) for run in listed]
         return compare(self.store, [run.id for run in found], **layout)
 
-    def request(self, request_id: int) -> LoggedRequest:
-        """Return one logged request with every attempt: exact request, exact response, headers, `.as_curl()`."""
-        return results.logged_request(self.store, request_id)
+    def request(self, request_id: int, *, attempt: int | None = None) -> LoggedRequest:
+        """Return one logged request with every attempt: exact request, exact response, headers, `.as_curl()`.
+
+        Parameters
+        ----------
+        attempt
+            Whose response: the column `attempt_id` of a frame or of search results. Left out, that of the newest
+            answer; repeats share a request, so say which when it matters.
+
+        Raises
+        ------
+        NotFoundError
+            With the attempts there are.
+        """
+        return results.logged_request(self.store, request_id, attempt=attempt)
 
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
         """Return the result of a query on the file, as a DataFrame.

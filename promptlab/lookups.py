@@ -10,6 +10,7 @@ from typing import Any
 
 from promptlab import search
 from promptlab.cases import brief
+from promptlab.errors import NotFoundError
 from promptlab.histories import cells_of, setting, varying
 from promptlab.search import Hit
 from promptlab.store import Store
@@ -186,3 +187,23 @@ def _run_request(row: tuple[Any, ...], words: Callable[[str], str]) -> RunReques
             )
         ),
     )
+
+
+_EXCHANGE = """
+select coalesce(attempts.request_id, samples.request_id), attempts.id
+from trials
+cross join samples on samples.id = trials.sample_id
+left join outputs on outputs.id = coalesce(trials.output_id, samples.output_id)
+left join attempts on attempts.id = coalesce(outputs.attempt_id,
+  (select max(attempt_id) from attempt_samples where attempt_samples.sample_id = samples.id))
+where trials.id = ?
+"""
+
+
+def exchange_of(store: Store, trial_id: int) -> tuple[int, int | None]:
+    """Return the request of a trial, and the attempt that answered it, else the last one; None before the first."""
+    rows = store.read(_EXCHANGE, (trial_id,))
+    if not rows:
+        msg = f"no trial {trial_id!r} in {store.path}; the column trial_id of run.frame() has the ids"
+        raise NotFoundError(msg)
+    return rows[0][0], rows[0][1]

@@ -51,7 +51,7 @@ COLUMNS: Mapping[str, str] = {
     "cost_usd": "what the answer cost when it was bought, in USD",
     "latency_ms": "time from sending to the whole answer, in milliseconds",
     "reused": "whether the answer was bought by another run or trial, so that this one cost nothing",
-    "trial_id": "row ids in the file, for lab.request(request_id) and lab.sql",
+    "trial_id": "row ids in the file, for lab.request(request_id, attempt=attempt_id) and lab.sql",
     "sample_id": "",
     "output_id": "",
     "attempt_id": "the attempt that answered, or else the last one",
@@ -109,7 +109,7 @@ def run_row(store: Store, run_id: int) -> RunRow:
     return _run_row(rows[0])
 
 
-_NEWEST_NAMES = "select name from runs where status != 'forgotten' group by name order by max(id) desc limit 5"
+_NAMES = "select name from runs where status != 'forgotten' group by name order by max(id) desc"
 
 
 def find_run(store: Store, name: str | int) -> RunRow:
@@ -118,7 +118,7 @@ def find_run(store: Store, name: str | int) -> RunRow:
     Raises
     ------
     NotFoundError
-        With the names of the newest runs.
+        With the nearest name, or those of the newest runs.
     """
     if isinstance(name, Integral):  # also numpy's, as a frame hands them out
         rows = store.read(f"{_RUN} where id = ?", (int(name),))
@@ -127,9 +127,12 @@ def find_run(store: Store, name: str | int) -> RunRow:
         rows = store.read(named, {"name": name})
     if rows:
         return _run_row(rows[0])
-    names = [repr(row[0]) for row in store.read(_NEWEST_NAMES)]
-    newest = f"the newest are {', '.join(names)}" if names else "it holds none yet"
-    msg = f"no run {name!r} in {store.path}; {newest}"
+    names = [row[0] for row in store.read(_NAMES)]
+    near = _text.nearest(name, names) if isinstance(name, str) else None
+    others = ", ".join([repr(each) for each in names if each != near][:5])
+    meant = f"did you mean {near!r}?" if near else ""
+    newest = f"the newest are {others}" if others else "" if near else "it holds none yet"
+    msg = f"no run {name!r} in {store.path}; {' '.join(filter(None, [meant, newest]))}"
     raise NotFoundError(msg)
 
 
@@ -182,7 +185,7 @@ select trials.position, trials.template_id, trials.case_id, trials.params, trial
   outputs.text, outputs.finish_reason, outputs.flags, samples.state, samples.reason,
   outputs.prompt_tokens, attempts.cached_tokens, outputs.completion_tokens, attempts.reasoning_tokens,
   attempts.total_tokens, outputs.cost_usd, attempts.latency_ms, trials.reused, trials.id, samples.id, outputs.id,
-  attempts.id, samples.request_id
+  attempts.id, coalesce(attempts.request_id, samples.request_id)
 from trials
 join samples on samples.id = trials.sample_id
 left join outputs on outputs.id = coalesce(trials.output_id, samples.output_id)
@@ -482,7 +485,10 @@ class LoggedRequest:
     body
         The JSON text, exactly as it was sent.
     attempts
-        One mapping an HTTP exchange, the oldest first, with the columns of the table `attempts`.
+        One mapping an HTTP exchange, the oldest first, with the columns of the table `attempts`. Repeats of a request
+        share it, so these are all of theirs.
+    attempt
+        The id of the one whose reply is shown; None for the newest that was answered, or else the newest of all.
     """
 
     id: int
@@ -491,16 +497,19 @@ class LoggedRequest:
     body: str
     text: str
     attempts: tuple[Mapping[str, Any], ...]
+    attempt: int | None = None
 
     @property
     def answer(self) -> Mapping[str, Any] | None:
-        """The newest attempt that was answered, or else the newest of all."""
+        """The attempt that was asked for, or else the newest that was answered, or else the newest of all."""
+        if self.attempt is not None:
+            return next(attempt for attempt in self.attempts if attempt["id"] == self.attempt)
         good = [attempt for attempt in self.attempts if attempt["state"] == "ok"]
         return (good or self.attempts or (None,))[-1]
 
     @property
     def response(self) -> bytes | None:
-        """The exact bytes of the newest answer, or of the newest reply of any kind."""
+        """The exact bytes of the reply to that attempt."""
         return self.answer["response"] if self.answer else None
 
     @property
@@ -515,13 +524,29 @@ class LoggedRequest:
         lines = [f"curl {address}", '-H "Authorization: Bearer $OPENAI_API_KEY"', "-H 'Content-Type: application/json'"]
         return " \\\n  ".join([*lines, f"--data-raw {shlex.quote(self.body)}"])
 
+    def shown(self) -> str:
+        """Return in words which of several attempts the response is of; an empty text where there is only one."""
+        answer = self.answer or {}
+        others = [attempt["id"] for attempt in self.attempts if attempt["id"] != answer["id"]]
+        if not others:
+            return ""
+        newest = "" if self.attempt else ", the newest answer" if answer["state"] == "ok" else ", the newest"
+        there = f"there {'is 1 other' if len(others) == 1 else f'are {len(others)} others'}"
+        return f"response of attempt {answer['id']}{newest}; {there}, e.g. lab.request({self.id}, attempt={others[-1]})"
+
+    def code(self) -> str:
+        """Return Python that gives it again."""
+        return f"lab.request({self.id}{'' if self.attempt is None else f', attempt={self.attempt}'})"
+
     def __repr__(self) -> str:
-        return f"<LoggedRequest {self.id}: {self.model}, {_text.count(len(self.attempts), 'attempt')}>\n{self._table()}"
+        head = f"<LoggedRequest {self.id}: {self.model}, {_text.count(len(self.attempts), 'attempt')}>"
+        return "\n".join(filter(None, [head, self._table(), self.shown()]))
 
     def _repr_html_(self) -> str:
         body = _text.html_messages([("request", _pretty(self.body)), ("response", _pretty(self.response or b""))])
         rows = _text.html_table([attempt_facts(attempt) for attempt in self.attempts], head=ATTEMPT_HEAD)
-        return _text.html_card(f"Request {self.id} · POST /{self.endpoint}", body + rows, note=self.model)
+        note = "; ".join(filter(None, [self.model, self.shown()]))
+        return _text.html_card(f"Request {self.id} · POST /{self.endpoint}", body + rows, note=note)
 
     def _table(self) -> str:
         return _text.text_table([attempt_facts(attempt) for attempt in self.attempts], head=ATTEMPT_HEAD)
@@ -531,14 +556,25 @@ class LoggedRequest:
 ATTEMPT_HEAD = ("attempt", "state", "HTTP", "sent at", "latency", "tokens", "error")
 
 
-def logged_request(store: Store, request_id: int) -> LoggedRequest:
-    """Return one logged request; raise `NotFoundError` when there is none of that id."""
+def logged_request(store: Store, request_id: int, *, attempt: int | None = None) -> LoggedRequest:
+    """Return one logged request, with the reply to one attempt at it.
+
+    Raises
+    ------
+    NotFoundError
+        When there is no request of that id, or no such attempt at it.
+    """
     rows = store.read(_LOGGED, (int(request_id),))  # a frame hands out numpy's integers
     if not rows:
         msg = f"no request {request_id!r} in {store.path}; the column request_id of run.frame() has the ids"
         raise NotFoundError(msg)
     attempts = tuple(dict(row) for row in store.read(_ATTEMPTS_OF, (rows[0]["id"],)))
-    return LoggedRequest(**dict(rows[0]), attempts=attempts)
+    there = [each["id"] for each in attempts]
+    if attempt is not None and (not isinstance(attempt, Integral) or attempt not in there):
+        newest = f"its newest are {', '.join(map(str, there[-5:]))}" if there else "it was never sent"
+        msg = f"no attempt {attempt!r} at request {rows[0]['id']} in {store.path}; {newest}"
+        raise NotFoundError(msg)
+    return LoggedRequest(**dict(rows[0]), attempts=attempts, attempt=None if attempt is None else int(attempt))
 
 
 def attempt_facts(attempt: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -46,10 +46,11 @@ COLUMNS: Mapping[str, str] = {
     "status": "ok, failed, stopped, running or todo, as in run.frame()",
     "created_at": "when the output came, or the prompt was last sent (UTC)",
     "rank": "how well the words fit, as SQLite's bm25: the smaller the better; missing for what was read through",
-    "run_id": "row ids in the file, for lab.load(run_id), lab.request(request_id) and lab.sql",
+    "run_id": "row ids in the file, for lab.load(run_id), lab.request(request_id, attempt=attempt_id) and lab.sql",
     "trial_id": "",
     "sample_id": "",
     "output_id": "",
+    "attempt_id": "the attempt that answered",
     "request_id": "",
 }
 
@@ -89,6 +90,7 @@ class Hit:
     trial_id: int | None
     sample_id: int | None
     output_id: int | None
+    attempt_id: int | None
     request_id: int
 
     @property
@@ -404,7 +406,7 @@ class _Place:
 _OF_OUTPUTS = """
 select {found}, runs.name as run, templates.name as template, templates.version, requests.model,
   samples.state as status, outputs.created_at, runs.id as run_id, trials.id as trial_id, samples.id as sample_id,
-  outputs.id as output_id, attempts.request_id
+  outputs.id as output_id, attempts.id as attempt_id, attempts.request_id
 from {source}
 cross join samples on samples.id = outputs.sample_id
 cross join attempts on attempts.id = outputs.attempt_id
@@ -426,7 +428,9 @@ _OF_PROMPTS = f"""
 select {{found}}, runs.name as run, templates.name as template, templates.version, requests.model,
   samples.state as status, {_ASKED_AT} as created_at,
   runs.id as run_id, trials.id as trial_id, samples.id as sample_id,
-  coalesce(trials.output_id, samples.output_id) as output_id, requests.id as request_id
+  coalesce(trials.output_id, samples.output_id) as output_id, requests.id as request_id,
+  (select attempts.id from outputs cross join attempts on attempts.id = outputs.attempt_id
+    where outputs.id = coalesce(trials.output_id, samples.output_id) and request_id = requests.id) as attempt_id
 from {{source}}
 left join trials on trials.id = (
   select trial.id from samples as sample join trials as trial on trial.sample_id = sample.id
@@ -587,12 +591,12 @@ def _excerpt(text: str, patterns: Sequence[Pattern]) -> tuple[tuple[str, bool], 
     return tuple(part for part in [*parts, (text[at:end] + ("…" if end < len(text) else ""), False)] if part[0])
 
 
-_HEAD = ("matched", "run", "template", "model", "status", "when", "request", "snippet")
+_HEAD = ("matched", "run", "template", "model", "status", "when", "request", "attempt", "snippet")
 
 
 def _facts(hit: Hit) -> tuple[str, ...]:
     when = (hit.created_at or "")[:16].replace("T", " ")
-    known = (hit.matched, hit.run, hit.template, hit.model, hit.status, when, hit.request_id)
+    known = (hit.matched, hit.run, hit.template, hit.model, hit.status, when, hit.request_id, hit.attempt_id)
     return tuple(_text.clipped("" if fact is None else str(fact), 40) for fact in known)
 
 

@@ -135,12 +135,12 @@ class Versions(Sequence[Version]):
         return len(self._versions)
 
     def __repr__(self) -> str:
-        table = _text.text_table([_version_facts(each) for each in self], head=_VERSION_HEAD)
-        return f"<Versions {self._title}>\n{table}"
+        table = _text.text_table([_version_facts(each) for each in self], head=_VERSION_HEAD) if len(self) else ""
+        return f"<Versions {self._title}>\n{table}".rstrip()
 
     def _repr_html_(self) -> str:
-        table = _text.html_table([_version_facts(each) for each in self], head=_VERSION_HEAD)
-        return _text.html_card(f"Versions {self._title}", table)
+        table = _text.html_table([_version_facts(each) for each in self], head=_VERSION_HEAD) if len(self) else ""
+        return _text.html_card(f"Versions · {self._title}", table)
 
 
 _VERSION_HEAD = ("version", "first asked", "runs", "last run", "answers", "about tokens", "variables", "from", "note")
@@ -175,8 +175,10 @@ def versions(store: Store, name: str | None = None) -> Versions:
     found = [row for row in store.read(_ALL) if name in {None, row["name"]}]
     if name is not None and not found:
         raise NotFoundError(_no_name(store, name))
-    title = f"of {name}" if name is not None else f"of {_text.count(len({row['name'] for row in found}), 'template')}"
-    return Versions(_read(store, found), f"{title}: {len(found)}")
+    number = _text.count(len(found), "version")
+    templates = _text.count(len({row["name"] for row in found}), "template")
+    title = f"{templates if name is None else name}: {number}" if found else "no template was asked yet"
+    return Versions(_read(store, found), title)
 
 
 def find(store: Store, version: str | PromptTemplate | Version) -> Version:

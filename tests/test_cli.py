@@ -81,11 +81,11 @@ def test_show_says_how_many_rows_it_left_out(command, recorded):
     assert "1 of 3 trials" in output
 
 
-def test_show_of_an_unknown_run_names_the_newest(command, recorded):
+def test_show_of_an_unknown_run_names_the_nearest(command, recorded):
     """One sentence instead of a traceback."""
     code, output = command("show", "studi")
     assert code == 1
-    assert output.startswith("Error: no run 'studi' in experiments.db; the newest are 'study'")
+    assert output.startswith("Error: no run 'studi' in experiments.db; did you mean 'study'?")
 
 
 def test_export_writes_one_row_a_trial(command, recorded):

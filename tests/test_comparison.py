@@ -336,20 +336,27 @@ def test_without_a_baseline_a_cell_is_compared_with_the_first_of_its_row(table):
 
 # What cannot be
 
+AXES = (
+    "there are 'run', 'template', 'version', 'temperature', 'model', 'max_tokens', 'country', 'capital', 'continent', "
+    "'case', 'repeat'"
+)
+
 
 @pytest.mark.parametrize(
     ("fields", "problems"),
     [
-        pytest.param({"rows": "contry"}, ["rows: no axis 'contry'; did you mean 'country'?"], id="axis"),
+        pytest.param({"rows": "contry"}, ["rows: no axis 'contry'; did you mean 'country'? " + AXES], id="axis"),
         pytest.param(
-            {"columns": "temprature"}, ["columns: no axis 'temprature'; did you mean 'temperature'?"], id="column"
+            {"columns": "temprature"},
+            ["columns: no axis 'temprature'; did you mean 'temperature'? " + AXES],
+            id="column",
         ),
         pytest.param(
             {"rows": "template"}, ["'template' is on rows and on columns; take it from one of them"], id="on both sides"
         ),
         pytest.param(
             {"filters": {"values": {"contient": ["Asia"]}}},
-            ["filters['values']: no axis 'contient'; did you mean 'continent'?"],
+            ["filters['values']: no axis 'contient'; did you mean 'continent'? " + AXES],
             id="filter",
         ),
         pytest.param(
@@ -364,7 +371,10 @@ def test_without_a_baseline_a_cell_is_compared_with_the_first_of_its_row(table):
         ),
         pytest.param(
             {"baseline": {"reference": "capitol"}},
-            ["baseline['reference']: no case column 'capitol'; did you mean 'capital'?"],
+            [
+                "baseline['reference']: no case column 'capitol'; did you mean 'capital'? "
+                "there are 'country', 'capital', 'continent'"
+            ],
             id="reference",
         ),
         pytest.param(

@@ -136,6 +136,22 @@ def test_history_by_keyboard(jupyter, study):
     assert page.evaluate(cells) == before
 
 
+def test_each_repeat_shows_its_own_reply(jupyter):
+    """Repeats share a request; moving from one to the next shows the reply that each got, and that there are others."""
+    replies = iter(["first reply", "second reply"])
+    with Lab(jupyter.root / "repeats.db", backend=ScriptedBackend(lambda _: next(replies))) as lab:
+        ask = PromptTemplate("ask", user="Say something.")
+        lab.run(ask, {"model": "m", "temperature": 1}, repeats=2, concurrency=1, name="twice", progress=False)
+    _, panel = shown(jupyter, "repeats.db", "lab.history()")
+    panel.locator(".twist").first.click()
+    panel.locator(".grid-row.inside").nth(0).dblclick()
+    response = panel.get_by_role("region", name="response, as it came")
+    response.get_by_text("first reply").wait_for()
+    panel.locator(".grid-row.inside").nth(1).click()
+    response.get_by_text("second reply").wait_for()
+    assert "response of attempt 2; there is 1 other" in panel.locator(".drawer .bar").inner_text()
+
+
 def test_history_by_mouse(jupyter, study):
     """The same with a mouse alone: every operation has its place to click."""
     page, panel = shown(jupyter, study, "lab.history()")

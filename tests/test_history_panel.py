@@ -132,7 +132,7 @@ def test_a_run_that_came_later_is_there_when_the_file_is_read_again(lab):
 
 def test_one_exchange_is_shown_raw(lab):
     """Exact request, exact reply, attempts, and the ways to send it again."""
-    found = ask(lab.history(), "request", request_id=1)
+    found = ask(lab.history(), "request", trial_id=1)
     logged = lab.request(1)
     assert (json.loads(found["body"]), json.loads(found["response"])) == (
         json.loads(logged.body),
@@ -141,7 +141,27 @@ def test_one_exchange_is_shown_raw(lab):
     assert (found["attempts"][0][:3], found["curl"], found["code"]) == (
         [1, "ok", 200],
         logged.as_curl(),
-        "lab.request(1)",
+        "lab.request(1, attempt=1)",
+    )
+    assert found["shown"] == ""
+
+
+def test_a_repeat_opens_its_own_exchange(tmp_path):
+    """Repeats share a request; each shows the reply it got, a failed one its error, and all attempts are listed."""
+    replies = iter(["answer 0", "answer 1", error_reply(400, "no")])
+    with Lab(tmp_path / "lab.db", backend=ScriptedBackend(lambda _: next(replies))) as lab:
+        run = lab.run(plan_of(lab, 1, repeats=3), concurrency=1, progress=False)
+        history = lab.history()
+        found = [ask(history, "request", trial_id=int(trial)) for trial in run.frame()["trial_id"]]
+    said = [json.loads(each["response"]) for each in found]
+    texts = [
+        each["choices"][0]["message"]["content"] if "choices" in each else each["error"]["message"] for each in said
+    ]
+    assert texts == ["answer 0", "answer 1", "no"]
+    assert [[row[0] for row in each["attempts"]] for each in found] == [[1, 2, 3]] * 3
+    assert (found[0]["code"], found[0]["shown"]) == (
+        "lab.request(1, attempt=1)",
+        "response of attempt 1; there are 2 others, e.g. lab.request(1, attempt=3)",
     )
 
 
@@ -175,7 +195,7 @@ def test_tags_notes_and_the_archive_are_written(lab):
         ("archive", {"ids": [1], "to": "gone"}, "archive: to: Input should be 'archived' or 'active'"),
         ("rows", {"wanted": ALL, "opened": None, "start": 0, "n": 201}, "rows: n: Input should be less than or equal"),
         ("find", {"wanted": {**ALL, "show": "every"}}, "find: wanted.show: Input should be 'active'"),
-        ("request", {"request_id": 99}, "no request 99 in "),
+        ("request", {"trial_id": 99}, "no trial 99 in "),
         ("code", {"what": "drop", "ids": [1]}, "code: what: Input should be 'load', 'compare', 'diff' or 'rerun'"),
         ("code", {"what": "load", "ids": [99]}, "no run 99 in "),
     ],
@@ -208,11 +228,12 @@ def test_code_that_is_copied_does_what_it_says(lab):
     [
         pytest.param([2], "lab.diff('ask@1', 'ask@2')", id="two-versions-in-one-run"),
         pytest.param([3, 1], "lab.diff('ask@1', 'other@1')", id="two-runs"),
-        pytest.param([1], "lab.versions('ask')  # it has one version so far", id="a-first-version"),
+        pytest.param([1], "lab.diff('ask@1', 'ask@2')", id="a-first-version-and-the-newest"),
+        pytest.param([3], "lab.versions('other')  # it has one version so far", id="an-only-version"),
     ],
 )
 def test_code_that_compares_prompts(lab, ids, expected):
-    """The two versions are those that the runs asked, else the last one and the one before it."""
+    """The two versions are those that the runs asked, else the one before it and it, of a first one the newest."""
     assert code(lab, "diff", *ids) == expected
     assert repr(eval(expected, {"lab": lab})).startswith("<V")  # noqa: S307 - the code that is tested
 

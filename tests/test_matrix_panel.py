@@ -11,7 +11,7 @@ import pytest
 from comparisons import CASES, TERSE, answers, lab_of, run_in
 from hostile import PAYLOADS, hostile_lab
 from promptlab import Lab, judgements
-from promptlab.errors import ComparisonError, NotFoundError
+from promptlab.errors import ComparisonError, NotFoundError, RatingError
 from promptlab.panels import matrix
 from promptlab.panels.matrix import Matrix
 
@@ -244,7 +244,11 @@ def test_a_file_that_cannot_be_written_says_so(capitals_file):
         pytest.param("rate", {"output_id": 1, "value": 1, "scale": "x"}, None, id="scale"),
         pytest.param("note", {"output_id": 1, "text": "x" * 10_001}, None, id="note"),
         pytest.param(
-            "spec", {"change": {"rows": "contry"}}, "rows: no axis 'contry'; did you mean 'country'?", id="axis"
+            "spec",
+            {"change": {"rows": "contry"}},
+            "rows: no axis 'contry'; did you mean 'country'? there are 'run', 'template', 'version', "
+            "'temperature', 'model', 'max_tokens', 'country', 'capital', 'continent', 'case', 'repeat'",
+            id="axis",
         ),
         pytest.param("spec", {"change": {"sqlite": 1}}, None, id="field"),
         pytest.param("spec", {"change": "x"}, None, id="no mapping"),
@@ -337,6 +341,52 @@ def test_a_link_to_what_is_not_there_is_refused(lab):
         lab.load(1).compare(**LAYOUT, at=("Peru", ("terse", 7)))
     with pytest.raises(ComparisonError, match=r"\(row, column\) is needed"):
         lab.load(1).compare(at="Peru")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        pytest.param(
+            {"hidden": ["terse"]},
+            "hidden: ('terse',): a column has 2 values, one for each of 'template', 'temperature'",
+            id="part of a column",
+        ),
+        pytest.param(
+            {"hidden": [("ters", 0)]}, "hidden: 'template' is never 'ters'; did you mean 'terse'?", id="hidden"
+        ),
+        pytest.param(
+            {"filters": {"values": {"temperature": [0, 7]}}},
+            "filters['values']: 'temperature' is never 7; it takes [0, 1]",
+            id="value",
+        ),
+    ],
+)
+def test_what_is_typed_has_to_be_there(lab, panel, options, says):
+    """A column to hide or a value to keep that there is not is told; a saved view may have some of other runs."""
+    with pytest.raises(ComparisonError) as caught:
+        lab.load(1).compare(**LAYOUT, **options)
+    assert str(caught.value) == says
+    of_others = {"panel": "matrix", "spec": matrix.Spec().changed({**LAYOUT, **options}).json()}
+    judgements.save_view(lab.store, "of others", of_others)
+    layout = lab.load(1).compare(view="of others").layout
+    assert (layout.hidden, layout.filters.values) in [((), {}), ((), {"temperature": [0]})]
+
+
+def test_a_rater_has_a_name(lab):
+    """An empty one is refused before anything is shown."""
+    with pytest.raises(RatingError, match=r"^rater='': a name of 1 to 200 characters is needed$"):
+        lab.load(1).compare(rater="")
+
+
+def test_columns_of_judgements_can_be_filtered_by(lab):
+    """Trials without an answer are not pinned and not rated, in columns of their own kind."""
+    frame = lab.load(1).compare().frame()
+    assert (frame["status"].unique().tolist(), frame["pinned"].dtype, frame["rating"].dtype) == (
+        ["ok", "failed"],
+        bool,
+        "float64",
+    )
+    assert len(frame[frame.pinned]) == 0
 
 
 def test_compare_takes_runs_names_and_ids(lab):

@@ -229,6 +229,23 @@ def test_a_run_that_is_not_there_is_told_with_those_that_are(lab_of, names, sent
     assert str(caught.value) == f"no run 'c' in {lab.path}; {sentence}"
 
 
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        pytest.param(["moods"], "did you mean 'moods'?", id="alone"),
+        pytest.param(["moods", "a", "b"], "did you mean 'moods'? the newest are 'b', 'a'", id="among-others"),
+    ],
+)
+def test_a_misspelt_run_is_told_with_the_nearest(lab_of, names, sentence):
+    """The name that was probably meant comes first, then the newest others."""
+    lab = lab_of()
+    for size, name in enumerate(names, 1):
+        lab.run(plan_of(lab, size), name=name, progress=False)
+    with pytest.raises(NotFoundError) as caught:
+        lab.load("mods")
+    assert str(caught.value) == f"no run 'mods' in {lab.path}; {sentence}"
+
+
 # Money
 
 
@@ -293,12 +310,40 @@ def test_a_request_without_an_answer_shows_its_last_reply(lab_of):
     assert json.loads(logged.response)["error"]["message"] == "no"
 
 
+def test_a_repeat_has_a_response_of_its_own(lab_of):
+    """Repeats share their request; the attempt says whose response is shown, and it is said that there are others."""
+    numbers = iter(range(3))
+    lab = lab_of(lambda _: f"answer {next(numbers)}")
+    frame = lab.run(plan_of(lab, 1, repeats=3), progress=False, concurrency=1).frame()
+    assert frame["request_id"].tolist() == [1, 1, 1]
+    logged = [lab.request(1, attempt=attempt) for attempt in frame["attempt_id"]]
+    answers = [json.loads(each.response)["choices"][0]["message"]["content"] for each in logged]
+    assert answers == frame["output"].tolist()
+    assert [each.code() for each in logged] == [f"lab.request(1, attempt={number})" for number in (1, 2, 3)]
+    says = "response of attempt 2; there are 2 others, e.g. lab.request(1, attempt=3)"
+    assert repr(logged[1]).split("\n")[-1] == says
+    assert f"m; {says}" in logged[1]._repr_html_()
+    newest = "response of attempt 3, the newest answer; there are 2 others, e.g. lab.request(1, attempt=2)"
+    assert (lab.request(1).shown(), lab.request(1).code()) == (newest, "lab.request(1)")
+
+
+@pytest.mark.parametrize("attempt", [pytest.param(9, id="no-such"), pytest.param(pd.NA, id="never-asked")])
+def test_an_attempt_that_is_not_of_the_request_is_told(lab_of, attempt):
+    """The error names the attempts there are."""
+    lab = lab_of()
+    lab.run(plan_of(lab, 2), progress=False)
+    with pytest.raises(NotFoundError) as caught:
+        lab.request(2, attempt=attempt)
+    assert str(caught.value) == f"no attempt {attempt!r} at request 2 in {lab.path}; its newest are 2"
+
+
 def test_a_request_that_was_never_sent_has_nothing_to_show(lab_of):
     """Registered, not asked: body and no reply."""
     lab = lab_of(lambda _: error_reply(401, "no"))
     lab.run(plan_of(lab, 2), concurrency=1, progress=False)
     logged = lab.request(2)
     assert (logged.attempts, logged.response, logged.headers, logged.answer) == ((), None, {}, None)
+    assert logged.shown() == ""
     assert logged.as_curl().startswith('curl "$OPENAI_BASE_URL/chat/completions" ')
     assert "q1" in logged._repr_html_()
 

@@ -65,6 +65,7 @@ def test_a_hit_says_where_the_text_stands(lab):
         trial_id=1,
         sample_id=1,
         output_id=1,
+        attempt_id=1,
         request_id=1,
     )
     assert (hit.rank < 0, hit.snippet) == (True, "The refund window is thirty days.")
@@ -75,7 +76,7 @@ def test_prompts_are_found_as_well(lab):
     [hit] = lab.search('"number 3"')
     sent_at = lab.sql("select sent_at from attempts where request_id = 4")["sent_at"][0]
     assert (hit.matched, hit.snippet, hit.run, hit.status) == ("prompt", "question number 3", "texts", "ok")
-    assert (hit.output_id, hit.request_id, hit.created_at) == (4, 4, sent_at)
+    assert (hit.output_id, hit.attempt_id, hit.request_id, hit.created_at) == (4, 4, 4, sent_at)
 
 
 @pytest.mark.parametrize(
@@ -301,7 +302,7 @@ def test_the_frame_has_the_declared_columns(lab):
     assert list(frame.columns) == list(empty.columns) == list(COLUMNS)
     assert (len(frame), len(empty)) == (3, 0)
     typed = [name for name in COLUMNS if name.endswith("_id") or name in {"version", "rank"}]
-    kinds = ["Int64", "float64", *["Int64"] * 5]
+    kinds = ["Int64", "float64", *["Int64"] * 6]
     assert [[str(each[name].dtype) for name in typed] for each in (frame, empty)] == [kinds, kinds]
     assert sorted(frame["snippet"]) == sorted(TEXTS[number] for number in (0, 1, 6))
 

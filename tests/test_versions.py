@@ -282,6 +282,20 @@ def test_stored_messages_that_are_no_template_read_as_text():
     assert (broken.variables, promptdiffs.diff(version(FIRST), broken).messages[-1].change) == ((), "changed")
 
 
+def test_versions_are_headed_by_what_they_are(lab, tmp_path):
+    """A template's name, or how many templates there are, with the number of versions; an empty file says so."""
+    lab.ask(PromptTemplate("base", text="x"), model="m")
+    with Lab(tmp_path / "empty.db", backend=ScriptedBackend("x")) as empty:
+        found = [lab.versions("support"), lab.versions(), empty.versions()]
+    assert [repr(each).split("\n")[0] for each in found] == [
+        "<Versions support: 2 versions>",
+        "<Versions 2 templates: 3 versions>",
+        "<Versions no template was asked yet>",
+    ]
+    assert "<b>Versions · support: 2 versions</b>" in found[0]._repr_html_()
+    assert repr(found[2]) == "<Versions no template was asked yet>"
+
+
 # The effect
 
 
@@ -291,7 +305,8 @@ def test_the_effect_is_told_on_what_both_answered(lab):
     effect = found.effect
     assert (len(effect.pairs), effect.changed, effect.count("same"), effect.count("unknown")) == (4, 3, 1, 3)
     assert repr(found).splitlines()[-1] == (
-        "effect on 4 shared answers: 3 changed; 1 same, 3 unknown; +4.0 prompt tokens a request, as counted"
+        "effect on 4 shared answers (same case, settings, repeat and generation): 3 changed, 1 same; "
+        "+4.0 prompt tokens a request, as counted"
     )
     [first, *_] = effect.examples
     assert (first.case, first.setting, first.before, first.after) == (
@@ -347,7 +362,10 @@ def test_better_and_worse_are_told_by_the_newest_scorer(lab):
     assert verdicts(lab, by="old") == [("worse", "old"), ("worse", "old"), ("worse", "old"), ("same", None)]
     found = promptdiffs.compare(lab.store, "support@1", "support@2").effect
     assert [example.pair.verdict for example in found.examples] == ["worse", "worse", "better"]
-    assert found.sentence().startswith("effect on 4 shared answers: 3 changed; 1 better, 2 worse, 1 same by exact, old")
+    assert found.sentence().startswith(
+        "effect on 4 shared answers (same case, settings, repeat and generation): "
+        "3 changed; 1 better, 2 worse, 1 same by exact, old"
+    )
 
 
 def test_a_rating_goes_before_a_score(lab):
@@ -374,16 +392,55 @@ def test_an_unknown_scorer_is_refused(lab):
         verdicts(lab, by="exat")
 
 
-def test_the_newest_answer_of_a_case_counts(lab):
-    """Asked again as another generation, the later answers are those that are compared."""
-    lab.run(FIRST, ParameterGrid(model="m", temperature=0), cases=CASES[:1], generation=1, name="again", progress=False)
-    pairs = promptdiffs.compare(lab.store, "support@1", "support@2").effect.pairs
-    assert pairs[0].before_output_id == lab.load("again").frame()["output_id"][0]
-
-
 def test_a_diff_of_long_prompts_says_that_it_is_coarse():
     """What is too long to be compared word by word is compared as whole lines, and the summary says so."""
     before, after = (version(FIRST.replace(system=" ".join(word * 60_000))) for word in (["a"], ["a", "b"]))
     found = promptdiffs.diff(before, after)
     assert (found.is_coarse, promptdiffs.diff(before, before).is_coarse) == (True, False)
     assert found.summary().endswith("so long that parts are compared as whole lines")
+
+
+def test_another_generation_of_one_version_changes_nothing(lab):
+    """Answers are compared generation by generation, so one version asked afresh waits for the other."""
+    before = promptdiffs.compare(lab.store, "support@1", "support@2").effect
+    grid = ParameterGrid(model="m", temperature=0)
+    lab.run(FIRST, grid, cases=CASES[:1], generation=1, name="again", progress=False)
+    assert promptdiffs.compare(lab.store, "support@1", "support@2").effect == before
+    lab.run(SECOND, grid, cases=CASES[:2], generation=1, name="again", progress=False)
+    effect = promptdiffs.compare(lab.store, "support@1", "support@2").effect
+    assert [(pair.repeat, pair.before_generation, pair.after_generation) for pair in effect.pairs] == [
+        (0, 0, 0),
+        (0, 1, 1),
+        *[(0, 0, 0)] * 3,
+    ]
+    assert [example.setting for example in effect.examples[:2]] == ["generation 0", "generation 0"]
+    assert {name: effect.frame()[name].tolist() for name in ("before_generation", "after_generation")} == {
+        "before_generation": [0, 1, 0, 0, 0],
+        "after_generation": [0, 1, 0, 0, 0],
+    }
+
+
+def test_without_a_generation_of_both_the_newest_answers_are_compared(lab):
+    """A version that was only asked afresh is compared all the same, and it is said how."""
+    third = FIRST.replace(system="You are concise.")
+    for generation in (1, 2):
+        grid = ParameterGrid(model="m", temperature=0)
+        lab.run(third, grid, cases=CASES[:2], generation=generation, name=f"at {generation}", progress=False)
+    effect = promptdiffs.compare(lab.store, "support@1", "support@3").effect
+    newest = lab.load("at 2").frame()["output_id"].tolist()
+    assert [(pair.before_generation, pair.after_generation, pair.after_output_id) for pair in effect.pairs] == [
+        (0, 2, newest[0]),
+        (0, 2, newest[1]),
+    ]
+    assert effect.sentence().startswith(
+        "effect on 2 shared answers (same case, settings and repeat; the newest of each): 2 changed; −"
+    )
+
+
+def test_repeats_are_counted_from_0(lab):
+    """Where there are several, each pair says which it is, as the frame does."""
+    for template in (FIRST, SECOND):
+        lab.run(template, ParameterGrid(model="m", temperature=1), cases=CASES[:1], repeats=2, progress=False)
+    effect = promptdiffs.compare(lab.store, "support@1", "support@2").effect
+    settings = {(example.pair.repeat, example.setting) for example in effect.examples if "1" in example.setting}
+    assert settings == {(0, "temperature 1, repeat 0"), (1, "temperature 1, repeat 1")}

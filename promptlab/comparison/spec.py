@@ -16,7 +16,7 @@ from promptlab.errors import ComparisonError
 from promptlab.judgements import VALUES
 
 if TYPE_CHECKING:
-    from promptlab.comparison.axes import Axes
+    from promptlab.comparison.axes import Axes, Axis
 
 Show = Literal["all", "different", "same", "failed", "rated", "unrated", "pinned"]
 SortBy = Literal[
@@ -141,8 +141,9 @@ class Spec:
     def fitted(self, axes: Axes, scorers: Sequence[str]) -> Spec:
         """Return the spec with its defaults filled in from what varies; a name that is none is an error.
 
-        Values come out in the form that their axis has them in. Hidden columns that are not there any more are let go
-        without a word, since a saved view is used with other runs.
+        Values come out in the form that their axis has them in. Columns and values that are not there any more (hidden
+        ones, the column of a sort) are let go without a word, since a saved view is used with other runs; of what
+        somebody typed, `check_values` tells them.
         """
         rows = self.rows or axes.usual_rows
         spec = replace(self, rows=rows, columns=self.columns or axes.usual_columns(rows))
@@ -159,10 +160,21 @@ class Spec:
         ]
         if found := list(filter(None, problems)):
             raise ComparisonError(found)
+        values = {name: [each for each in some if axes[name].has(each)] for name, some in self.filters.values.items()}
+        hidden = tuple(column for column in spec.hidden if not any(_hidden_problems(column, axes, spec.levels)))
+        spec = replace(spec, hidden=hidden, filters=replace(self.filters, values=values))
         if spec.column_baseline is None:
             return spec
         places = {name: axes[name].place(value) for name, value in spec.column_baseline.items()}
         return replace(spec, baseline={name: axes[name].values[place or 0] for name, place in places.items()})
+
+    def check_values(self, axes: Axes) -> None:
+        """Raise `ComparisonError` for a value to keep or a column to hide that there is not."""
+        kept = [(axes[name], value) for name, values in self.filters.values.items() for value in values]
+        problems = [_never("filters['values']", axis, value) for axis, value in kept]
+        problems += [each for column in self.hidden for each in _hidden_problems(column, axes, self.levels)]
+        if found := list(filter(None, problems)):
+            raise ComparisonError(found)
 
     @property
     def column_baseline(self) -> Mapping[str, Any] | None:
@@ -384,16 +396,22 @@ def _unknown(name: Any, names: Iterable[str], where: str, what: str = "axis") ->
     if name in names:
         return None
     near = _text.nearest(str(name), names)
-    hint = f"did you mean {near!r}?" if near else f"there are {', '.join(map(repr, names[:30])) or 'none'}"
+    there = f"there are {', '.join(map(repr, names[:30])) or 'none'}"
+    meant = f"did you mean {near!r}?" if near else ""
+    hint = meant if near and what == "field" else f"{meant} {there}".strip()
     return f"{where}: no {what} {_text.brief(name)}; {hint}"
 
 
 def _whole_column(values: Sequence[Any], levels: Sequence[str]) -> dict[str, Any]:
     if len(values) != len(levels):
-        needed = f"{_text.count(len(levels), 'value')}, one for each of {', '.join(map(repr, levels))}"
-        msg = f"baseline={_text.brief(tuple(values))}: a column has {needed}"
+        msg = f"baseline={_column_length(values, levels)}"
         raise ComparisonError(msg)
     return dict(zip(levels, values, strict=True))
+
+
+def _column_length(values: Sequence[Any], levels: Sequence[str]) -> str:
+    needed = f"{_text.count(len(levels), 'value')}, one for each of {', '.join(map(repr, levels))}"
+    return f"{_text.brief(tuple(values))}: a column has {needed}"
 
 
 def _baseline_problems(baseline: Any, axes: Axes, levels: Sequence[str]) -> Iterable[str | None]:
@@ -407,11 +425,23 @@ def _baseline_problems(baseline: Any, axes: Axes, levels: Sequence[str]) -> Iter
     for name, value in baseline.items():
         if name not in levels:
             yield _unknown(name, levels, "baseline", "column axis")
-        elif not axes[name].has(value):
-            known = axes[name].values
-            near = _text.nearest(str(value), map(str, known))
-            hint = f"did you mean {near!r}?" if near else f"it takes {_text.brief(list(known))}"
-            yield f"baseline: {name!r} is never {_text.brief(value)}; {hint}"
+        else:
+            yield _never("baseline", axes[name], value)
+
+
+def _hidden_problems(column: Sequence[Any], axes: Axes, levels: Sequence[str]) -> list[str | None]:
+    if len(column) != len(levels):
+        return [f"hidden: {_column_length(column, levels)}"]
+    return [_never("hidden", axes[name], value) for name, value in zip(levels, column, strict=True)]
+
+
+def _never(where: str, axis: Axis, value: Any) -> str | None:
+    """Return what is wrong with a value that no trial has, and what there is."""
+    if axis.has(value):
+        return None
+    near = _text.nearest(str(value), map(str, axis.values))
+    hint = f"did you mean {near!r}?" if near else f"it takes {_text.brief(list(axis.values))}"
+    return f"{where}: {axis.name!r} is never {_text.brief(value)}; {hint}"
 
 
 def _shallow(value: Any) -> dict[str, Any]:

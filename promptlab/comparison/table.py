@@ -42,7 +42,7 @@ class Table:
         self, store: Store, run_ids: Sequence[int], spec: Spec | None = None, *, rater: str | None = None
     ) -> None:
         self.store = store
-        self.rater = rater or judgements.login_name()
+        self.rater = judgements.rater_name(rater)
         self.version = 0
         self.trials = Trials(store, run_ids)
         self.axes = Axes(self.trials)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from promptlab import _text, histories, lookups, results
+from promptlab import _text, histories, lookups, results, versions
 from promptlab.histories import PastRun, Show
 from promptlab.lookups import FoundRuns, Matches
 from promptlab.panels._panel import LIVE_HINT, Panel, operation
@@ -121,9 +121,10 @@ class History(Panel):
         return {"count": len(runs) + inside, "rows": [*run_rows[: len(above)], *opened_rows, *run_rows[len(above) :]]}
 
     @operation
-    def request(self, request_id: int) -> dict[str, Any]:
-        """Return one exchange: the exact request, the exact reply, every attempt, and how to send it again."""
-        logged = results.logged_request(self._store, request_id)
+    def request(self, trial_id: int) -> dict[str, Any]:
+        """Return a trial's exchange: the exact request, the exact reply, every attempt, and how to send it again."""
+        request_id, attempt = lookups.exchange_of(self._store, trial_id)
+        logged = results.logged_request(self._store, request_id, attempt=attempt)
         return {
             "id": logged.id,
             "endpoint": logged.endpoint,
@@ -133,7 +134,8 @@ class History(Panel):
             "head": results.ATTEMPT_HEAD,
             "attempts": [results.attempt_facts(attempt) for attempt in logged.attempts],
             "curl": logged.as_curl(),
-            "code": f"lab.request({logged.id})",
+            "shown": logged.shown(),
+            "code": logged.code(),
         }
 
     @operation
@@ -158,7 +160,7 @@ class History(Panel):
     def code(self, what: Literal["load", "compare", "diff", "rerun"], ids: Ids) -> dict[str, Any]:
         """Return Python that does something with runs: for people to run, since a panel runs nothing."""
         runs = histories.find_past(self._store, ids)
-        return {"code": _CODE[what](runs)}
+        return {"code": _diff_code(self._store, runs) if what == "diff" else _CODE[what](runs)}
 
     def snapshot(self) -> str:
         """Return the newest runs as a table."""
@@ -288,14 +290,17 @@ def _compare_code(runs: Sequence[PastRun]) -> str:
     return f"lab.compare([{ids}])  # {'; '.join(map(_remark, runs))}"
 
 
-def _diff_code(runs: Sequence[PastRun]) -> str:
-    """Name two versions: those of the two runs that differ, else the last one and the one before it."""
+def _diff_code(store: Store, runs: Sequence[PastRun]) -> str:
+    """Name two versions: the last two of the runs that differ, else the one before it, of a first one the newest."""
     labels = list(dict.fromkeys(label for run in reversed(runs) for label in run.templates))
     if len(labels) > 1:
         return f"lab.diff({labels[0]!r}, {labels[-1]!r})"
     name, _, number = labels[0].rpartition("@")
     if number.isdecimal() and int(number) > 1:
         return f"lab.diff({f'{name}@{int(number) - 1}'!r}, {labels[0]!r})"
+    newest = versions.find(store, labels[0].removesuffix("@1")).label
+    if newest != labels[0]:
+        return f"lab.diff({labels[0]!r}, {newest!r})"
     return f"lab.versions({name or labels[0]!r})  # it has one version so far"
 
 
@@ -318,7 +323,7 @@ def _remark(run: PastRun) -> str:
     return _text.clipped(run.name, 60)
 
 
-_CODE = {"load": _load_code, "compare": _compare_code, "diff": _diff_code, "rerun": _rerun_code}
+_CODE = {"load": _load_code, "compare": _compare_code, "rerun": _rerun_code}
 
 
 # As text

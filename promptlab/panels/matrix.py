@@ -114,6 +114,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Unpack
 
 import numpy as np
@@ -122,6 +123,7 @@ from pydantic import Field
 from promptlab import _text, judgements, results
 from promptlab._json import plain as as_json
 from promptlab.comparison import Spec, Table, cells, details, measures, sql, wire
+from promptlab.comparison.axes import Axes, Axis
 from promptlab.comparison.cells import Place
 from promptlab.comparison.layout import NOWHERE
 from promptlab.comparison.trials import Ints
@@ -167,7 +169,10 @@ def compare(store: Store, run_ids: Sequence[int], **options: Unpack[MatrixOption
     layout = {name: value for name, value in options.items() if value is not None}
     view, at, rater = (layout.pop(name, None) for name in ("view", "at", "rater"))
     start = Spec() if view is None else saved_spec(store, str(view))
-    return Matrix(store, run_ids, start.changed(layout), at=at, rater=rater)  # type: ignore[arg-type]  # checked there
+    matrix = Matrix(store, run_ids, start.changed(layout), at=at, rater=rater)  # type: ignore[arg-type]  # checked there
+    typed = Spec().changed(layout)
+    replace(matrix.layout, filters=typed.filters, hidden=typed.hidden).check_values(matrix.axes)
+    return matrix
 
 
 class Matrix(Panel):
@@ -210,6 +215,11 @@ class Matrix(Panel):
     def layout(self) -> Spec:
         """What is on rows and columns, filters, order; `.code()` has it as arguments of `run.compare`."""
         return self._table.spec
+
+    @property
+    def axes(self) -> Axes:
+        """What can stand on rows and columns."""
+        return self._table.axes
 
     def frame(self) -> pd.DataFrame:
         """Return the trials of the rows that the filters leave, as `run.frame()` has them, in plan order.
@@ -538,7 +548,7 @@ class Matrix(Panel):
         for name in ("rating", "scale", "note", "pinned"):
             of = [cells.said_of(said.get(key, judgements.NOTHING), table.rater)[name] for key in outputs]
             whole[name] = pd.Series(of, index=outputs.index, dtype=object).reindex(whole.index)
-        return whole
+        return whole.astype({"rating": "float64"}).assign(pinned=whole["pinned"].eq(True))  # noqa: FBT003 - no output, no pin
 
 
 def saved_spec(store: Store, name: str) -> Spec:

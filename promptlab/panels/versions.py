@@ -84,7 +84,7 @@ class PromptDiff(Panel):
         every = _effect(self._diff(before, after)).pairs
         chosen = [pair for pair in every if _is_wanted(pair, which)]
         page = chosen[start : start + n]
-        shown = effects.examples(self._store, page, varying=effects.varying(every))
+        shown = effects.examples(self._store, page, among=every)
         return {"count": len(chosen), "rows": [{**asdict(each), "verdict": each.pair.verdict} for each in shown]}
 
     def snapshot(self) -> str:
@@ -179,6 +179,7 @@ def _effect_json(effect: effects.Effect) -> dict[str, Any]:
         "changed": effect.changed,
         **{verdict: effect.count(verdict) for verdict in _VERDICTS},
         "by": list(effect.by),
+        "basis": effect.basis,
         "prompt_tokens": effect.prompt_tokens,
         "cost_usd": effect.cost_usd,
     }

@@ -195,7 +195,7 @@ export function view(panel) {
   function open() {
     const row = here();
     if (!row) return;
-    if (row.kind === "request") panel.set({ request: row.request_id });
+    if (row.kind === "request") panel.set({ request: row.trial_id });
     else if (get().opened !== row.id) panel.set({ opened: row.id });
     else list.move(list.cursor.row + 1);
   }
@@ -217,18 +217,18 @@ export function view(panel) {
 
   const followCursor = debounce(() => {
     const row = here();
-    if (get().request !== null && row?.kind === "request" && row.request_id !== get().request) panel.set({ request: row.request_id });
+    if (get().request !== null && row?.kind === "request" && row.trial_id !== get().request) panel.set({ request: row.trial_id });
   }, 120);
 
   const drawer = h("div.drawer", { role: "region", hidden: true });
   async function drawDrawer() {
     const { request } = get();
     if (request === null) { drawer.hidden = true; drawer.replaceChildren(); return; }
-    const found = await panel.call("request", { request_id: request }).catch(() => null);
+    const found = await panel.call("request", { trial_id: request }).catch(() => null);
     if (!found || get().request !== request) return;
     drawer.setAttribute("aria-label", `Request ${found.id}`);
     drawer.replaceChildren(
-      h("div.bar", {}, h("b", {}, `Request ${found.id}`), h("span.muted", {}, `POST /${found.endpoint} · ${found.model}`),
+      h("div.bar", {}, h("b", {}, `Request ${found.id}`), h("span.muted", {}, [`POST /${found.endpoint} · ${found.model}`, found.shown].filter(Boolean).join(" · ")),
         copyButton("Copy as curl", found.curl, "push"), copyButton("Copy code", found.code),
         h("button", { onclick: () => { panel.set({ request: null }); list.focus(); }, "aria-label": "Close the request" }, "Close")),
       h("div.panes", {}, pane("request", found.body), pane("response", found.response || "no reply was kept")),

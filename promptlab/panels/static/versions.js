@@ -161,8 +161,10 @@ export function view(panel) {
     }
     const measured = found.prompt_tokens ? `${signed(found.prompt_tokens.toFixed(1))} prompt tokens`
       + (found.cost_usd ? `, ${found.cost_usd > 0 ? "+" : "−"}${usd(Math.abs(found.cost_usd))}` : "") + " a request, as counted" : "";
+    const isShown = name => name === "changed" || (found[name] && (name !== "unknown" || found.by.length));
     effect.replaceChildren(h("b", {}, `Effect on ${counted(found.shared, "shared answer")}`),
-      ...Object.entries(VERDICTS).filter(([name]) => found[name] || name === "changed").map(([name, [glyph, label]]) =>
+      h("span.muted", {}, ` (${found.basis})`),
+      ...Object.entries(VERDICTS).filter(([name]) => isShown(name)).map(([name, [glyph, label]]) =>
         h(`button.${COLOURS[name] ?? "plain"}`, { "aria-pressed": which === name, disabled: !found[name],
           onclick: () => panel.set({ which: which === name ? null : name }) },
         h("span", { "aria-hidden": "true" }, glyph), ` ${count(found[name])} ${label}`)),
