@@ -123,7 +123,7 @@ from pydantic import Field
 from promptlab import _text, judgements, results
 from promptlab._json import plain as as_json
 from promptlab.comparison import Spec, Table, cells, details, measures, sql, wire
-from promptlab.comparison.axes import Axes, Axis
+from promptlab.comparison.axes import Axes
 from promptlab.comparison.cells import Place
 from promptlab.comparison.layout import NOWHERE
 from promptlab.comparison.trials import Ints
