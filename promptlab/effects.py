@@ -174,8 +174,8 @@ def _signed_usd(amount: float) -> str:
 
 
 _TRIALS = """
-select trials.case_id, trials.params, trials.repeat, samples.generation, trials.id, outputs.id, outputs.text, outputs.tool_calls,
-  outputs.refusal, outputs.prompt_tokens, outputs.cost_usd
+select trials.case_id, trials.params, trials.repeat, samples.generation, trials.id, outputs.id, outputs.text,
+  outputs.tool_calls, outputs.refusal, outputs.prompt_tokens, outputs.cost_usd
 from trials
 cross join samples on samples.id = trials.sample_id
 cross join outputs on outputs.id = coalesce(trials.output_id, samples.output_id)
