@@ -365,7 +365,7 @@ def test_columns_are_hidden_and_come_back(matrix):
 
 
 def test_a_matrix_is_as_small_as_what_it_shows(browser, tmp_path):
-    """One row and column take the width and no spare height; the menus say what stands there; nothing is cut at 700 px."""
+    """One row takes no spare height, menus say what stands on the sides, and at 700 px nothing is cut."""
     grid = ParameterGrid(model="m", temperature=0, max_tokens=9)
     with Lab(tmp_path / "one.db", backend=ScriptedBackend("word")) as lab:
         run = lab.run(PromptTemplate("p", user="{{ q }}"), grid, cases=[{"q": "one"}], progress=False)
