@@ -312,7 +312,7 @@ def test_a_view_is_saved_and_taken_again(matrix, lab):
 
 def test_another_order_is_shown_from_its_top(matrix):
     """After a sort the first row is in sight and has the cursor, also when it was far down; the column stays."""
-    press(matrix, "G", "l")
+    press(matrix, "G", "k", "l")
     picker(matrix, "Sort").select_option(label="row label")
     here = matrix.locator(".grid-row:visible", has=matrix.page.locator(".cell.current"))
     expect(here.locator(".row-label")).to_have_text("Do you ship to Norway, and how much is it?")
