@@ -312,7 +312,7 @@ def test_a_view_is_saved_and_taken_again(matrix, lab):
 
 def test_another_order_is_shown_from_its_top(matrix):
     """After a sort the first row is in sight and has the cursor, also when it was far down; the column stays."""
-    press(matrix, "G", "l")
+    press(matrix, "G", "k", "l")
     picker(matrix, "Sort").select_option(label="row label")
     here = matrix.locator(".grid-row:visible", has=matrix.page.locator(".cell.current"))
     expect(here.locator(".row-label")).to_have_text("Do you ship to Norway, and how much is it?")
@@ -365,7 +365,7 @@ def test_columns_are_hidden_and_come_back(matrix):
 
 
 def test_a_matrix_is_as_small_as_what_it_shows(browser, tmp_path):
-    """One cell takes the width and no spare height; the menus say what stands there; nothing is cut at 700 px."""
+    """One row takes no spare height, menus say what stands on the sides, and at 700 px nothing is cut."""
     grid = ParameterGrid(model="m", temperature=0, max_tokens=9)
     with Lab(tmp_path / "one.db", backend=ScriptedBackend("word")) as lab:
         run = lab.run(PromptTemplate("p", user="{{ q }}"), grid, cases=[{"q": "one"}], progress=False)

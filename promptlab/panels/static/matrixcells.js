@@ -8,7 +8,7 @@ import { markdown } from "./markdown.js";
 
 export const DENSITIES = { S: 72, M: 120, L: 220 };
 const ROW_HEAD_PX = 190;
-const LEAST_PX = 250, LEAST_OF_MANY_PX = 160, MANY = 20;
+const LEAST_PX = 250, LEAST_OF_MANY_PX = 180, MANY = 20; // fewer pixels, and there are more than 600 elements
 const REWRITTEN = 0.8; // from this share of changed characters on, a cell shows the new text alone
 const META_PX = 27, LINE_PX = 18, CHAR_PX = 5; // the narrowest letters, so that no visible text is cut
 
