@@ -151,6 +151,14 @@ def test_an_output_is_judged_by_keyboard_alone(matrix, lab):
     assert rows(lab, "select rater, pinned from pins") == [("ann", 1)]
 
 
+def test_details_of_a_case_call_it_one(browser, lab):
+    """A number alone says nothing: cases and repeats are named as what they are."""
+    panel = lab.load("help desk").compare(rows="case", columns="template", repeats="columns")
+    for matrix in opened(browser, panel):
+        cell(matrix, 0, 0).dblclick()
+        expect(matrix.locator(".drawer .drawer-title")).to_have_text(re.compile("^case 0 × [a-z]+ × repeat 0"))
+
+
 def test_an_output_is_judged_by_mouse(matrix, lab):
     """A double click opens a cell, buttons rate it, and close it again."""
     cell(matrix, 0, 1).dblclick()

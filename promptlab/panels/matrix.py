@@ -233,7 +233,7 @@ class Matrix(Panel):
 
     @property
     def selection(self) -> pd.DataFrame:
-        """The trials of the cells that were last selected in the browser, as in `frame()`."""
+        """The trials of the cells picked in the browser, else of the one under its cursor, as in `frame()`."""
         with self._lock:
             return self._frame(self._selected)
 

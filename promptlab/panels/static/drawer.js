@@ -109,8 +109,13 @@ export function matrixDrawer(view) {
 
 const SCROLLING = new Set(["ArrowUp", "ArrowDown", "PageUp", "PageDown", "Home", "End", " "]);
 
+// Axes whose values are plain numbers, which say nothing alone.
+const NUMBERED = new Set(["case", "repeat", "version"]);
+
 function titleOf(view, { place, column, cell }) {
-  const names = [...place.row.labels, ...column].map(value => shownValue(value).replace(/\s+/g, " ").slice(0, 60));
+  const { rows, columns } = view.state.spec, axes = [...rows, ...columns, "repeat"]; // where the repeats have columns
+  const names = [...place.row.labels, ...column].map((value, at) => (NUMBERED.has(axes[at]) ? `${axes[at]} ` : "")
+    + shownValue(value).replace(/\s+/g, " ").slice(0, 60));
   return `${names.join(" × ")}${cell.trials > 1 ? ` #${cell.repeat + 1}` : ""}`;
 }
 

@@ -45,8 +45,9 @@ export function view(panel) {
     show.value = wanted.show;
     const some = summary.runs === summary.every ? count(summary.runs) : `${count(summary.runs)} of ${count(summary.every)}`;
     const cost = summary.cost_usd === 0 ? "free" : usd(summary.cost_usd);
-    totals.replaceChildren(`${some} run${summary.every === 1 ? "" : "s"} · ${counted(summary.trials, "request")} · ${cost}`
+    totals.replaceChildren(`${some} run${summary.every === 1 ? "" : "s"} · ${counted(summary.trials, "trial")} · ${cost}`
       + (summary.unpriced ? ` + ${count(summary.unpriced)} without a price` : ""));
+    empty.textContent = summary.every ? "No run is found; clear the search or a filter." : "The file holds no run yet; lab.run(...) makes one.";
     notes.hidden = !summary.notes.length;
     notes.replaceChildren();
     putText(notes, summary.notes.join("; "));
@@ -63,7 +64,7 @@ export function view(panel) {
     const { run, note } = wide(), { gutter, when, trials, cost, latency, score } = NARROW;
     return [gutter, run, when, trials, cost, latency, score, note].map(width => ({ width }));
   };
-  const HEADS = ["", "run", "when (UTC)", "requests", "cost", "p50", "score", "note"];
+  const HEADS = ["", "run", "when (UTC)", "trials", "cost", "p50", "score", "note"];
   const RIGHT = new Set([3, 4, 5, 6]);
 
   let columnsNow = columns(), drawnPx = panel.first.wanted.text ? FOUND_PX : RUN_PX;
@@ -415,7 +416,7 @@ export function view(panel) {
     if (patch === null || "selected" in patch) { list.refresh(); drawActions(); }
   });
 
-  const empty = h("p.empty.muted", { hidden: true }, "No run is found; clear the search or a filter.");
+  const empty = h("p.empty.muted", { hidden: true });
   panel.body.append(h("div.bar", {}, search, Object.values(menus), show, totals), notes, list.element, empty, actions, code, drawer);
   const sizes = new ResizeObserver(() => {
     const now = columns();
