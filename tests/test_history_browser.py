@@ -5,6 +5,7 @@ import json
 import pytest
 
 import hostile
+from panelpage import open_panel
 from promptlab import Lab, PromptTemplate
 from promptlab.testing import ScriptedBackend, sample_lab
 
@@ -152,13 +153,12 @@ def test_each_repeat_shows_its_own_reply(jupyter):
     assert "response of attempt 2; there is 1 other" in panel.locator(".drawer .bar").inner_text()
 
 
-def test_a_file_without_runs_says_so(jupyter):
+def test_a_file_without_runs_says_so(browser, tmp_path):
     """There is nothing to clear where nothing was run."""
-    with Lab(jupyter.root / "empty.db", backend=ScriptedBackend("x")) as lab:
-        lab.runs()
-    _, panel = shown(jupyter, "empty.db", "lab.history()")
-    panel.get_by_text("The file holds no run yet; lab.run(...) makes one.").wait_for()
-    assert "0 trials" in panel.locator(".bar").first.inner_text()
+    with Lab(tmp_path / "empty.db", backend=ScriptedBackend("x")) as lab:
+        panel = open_panel(browser, lab.history()).locator("section")
+        panel.get_by_text("The file holds no run yet; lab.run(...) makes one.").wait_for()
+        assert "0 trials" in panel.locator(".bar").first.inner_text()
 
 
 def test_history_by_mouse(jupyter, study):
