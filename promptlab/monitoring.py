@@ -120,7 +120,7 @@ _CASE = """
 select inputs from cases where id = (select case_id from trials where run_id = ? and position = ?)
 """
 _TRIAL = """
-select trials.position, trials.repeat, trials.reused, samples.state, samples.reason, samples.request_id, cases.inputs
+select trials.id as trial_id, trials.position, trials.repeat, trials.reused, samples.state, samples.reason, cases.inputs
 from trials join samples on samples.id = trials.sample_id join cases on cases.id = trials.case_id
 where trials.run_id = ? and trials.position = ?
 """
@@ -248,7 +248,7 @@ class Watch:
         return [[position, chr(self._codes[position])] for position in changed]
 
     def trial(self, position: int) -> dict[str, Any] | None:
-        """Return one trial: where it stands, its case, its state, the id of its request; None where there is none."""
+        """Return one trial: where it stands, its case, its state, its id; None where there is none."""
         rows = self._store.read(_TRIAL, (self._run_id, position))
         if not rows:
             return None

@@ -91,7 +91,7 @@ class SignTest:
     p: float
 
     def __repr__(self) -> str:
-        return f"<SignTest {self.wins} to {self.losses}: p = {p_text(self.p)}>"
+        return f"<SignTest {self.wins} to {self.losses}: {p_text(self.p)}>"
 
 
 def sign_test(wins: int, losses: int) -> SignTest:
@@ -200,7 +200,7 @@ class PositionBias:
     def __repr__(self) -> str:
         if self.rate is None:
             return "<PositionBias unknown: nothing was decided>"
-        return f"<PositionBias left {self.left} of {self.left + self.right}, p = {p_text(self.p)}>"
+        return f"<PositionBias left {self.left} of {self.left + self.right}, {p_text(self.p)}>"
 
 
 def position_bias(left: int, right: int, *, confidence: float = CONFIDENCE) -> PositionBias:
@@ -385,12 +385,12 @@ def _centred(covariance: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 
 
 def p_text(p: float) -> str:
-    """Return a p-value as it is read: two digits, and `<0.001` below.
+    """Return a p-value as it is read: two digits, and nothing finer than a thousandth.
 
     >>> p_text(0.0414), p_text(0.0000012), p_text(1.0)
-    ('0.041', '<0.001', '1')
+    ('p = 0.041', 'p < 0.001', 'p = 1')
     """
-    return "<0.001" if p < 0.001 else f"{p:.2g}"  # noqa: PLR2004 - what nobody reads further
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"  # noqa: PLR2004 - what nobody reads further
 
 
 def _z(confidence: float) -> float:

@@ -232,7 +232,7 @@ class Verdict:
         facts = [
             ("criterion", self.criterion),
             ("result", wins),
-            ("sign test", f"{self.sign_test.wins} to {self.sign_test.losses}, p = {stats.p_text(self.sign_test.p)}")
+            ("sign test", f"{self.sign_test.wins} to {self.sign_test.losses}, {stats.p_text(self.sign_test.p)}")
             if self.sign_test
             else ("strengths", self._strengths()),
             ("counted", self._counted()),
@@ -347,7 +347,7 @@ def _outputs(vote: Vote) -> Hashable:
 def _bias(bias: PositionBias) -> str:
     if bias.rate is None:
         return "unknown: nothing was decided"
-    return f"left preferred {percent(bias.rate)} of {bias.left + bias.right}, p = {stats.p_text(bias.p)}"
+    return f"left preferred {percent(bias.rate)} of {bias.left + bias.right}, {stats.p_text(bias.p)}"
 
 
 def _agreement(agreement: Agreement) -> str:

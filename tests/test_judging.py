@@ -420,7 +420,7 @@ def test_a_verdict_counts_what_was_voted(large):
     ]
     assert repr(verdict).splitlines() == [
         "<Verdict: terse wins 88 % (95 % interval 74 to 95) against chatty, ties counting half>",
-        "sign test       30 to 0, p = <0.001",
+        "sign test       30 to 0, p < 0.001",
         "counted         40 pairs on 40 cases, 10 tied without asking",
         "position bias   left preferred 50 % (95 % interval 33 to 67) of 30, p = 1",
         "self-agreement  3 of 3 that came back mirrored",

@@ -163,7 +163,9 @@ def test_an_output_is_judged_by_mouse(matrix, lab):
     """A double click opens a cell, buttons rate it, and close it again."""
     cell(matrix, 0, 1).dblclick()
     drawer = matrix.locator(".drawer")
-    expect(drawer.locator(".drawer-title")).to_have_text("Where is my order? I paid on Monday. × terse × 0.7 #1")
+    expect(drawer.locator(".drawer-title")).to_have_text(
+        "Where is my order? I paid on Monday. × terse × 0.7 × repeat 0"
+    )
     drawer.get_by_role("button", name="Bad (−)").click()
     expect(drawer.get_by_role("button", name="Bad (−)")).to_have_attribute("aria-pressed", "true")
     expect(cell(matrix, 0, 1).get_by_role("img", name="rated bad")).to_be_attached()

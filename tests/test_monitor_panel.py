@@ -223,7 +223,7 @@ def test_a_trial_shows_its_request_and_every_attempt(sample):
     assert (found["where"], found["status"], found["expression"]) == (
         "terse · temperature=0",
         "failed",
-        "lab.request(4)",
+        "lab.request(4, attempt=7)",
     )
     assert found["case"] == {"country": "Kenya", "capital": "Nairobi"}
     assert json.loads(found["body"]["text"])["messages"][1]["content"] == "Capital of Kenya?"

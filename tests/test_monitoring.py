@@ -438,17 +438,17 @@ def test_templates_of_one_name_are_told_apart(tmp_path):
 
 
 def test_a_trial_is_found_by_its_place(lab, by_hand):
-    """Where it stands, what it is about, and the request to look up; None where there is none."""
+    """Where it stands, what it is about, and the trial to look up; None where there is none."""
     run = by_hand(plan_of(lab, 2))
     run.answer(1)
     watch = Watch(lab.store, 1)
     assert watch.trial(1) == {
+        "trial_id": 2,
         "position": 1,
         "repeat": 0,
         "reused": 0,
         "state": "done",
         "reason": None,
-        "request_id": 2,
         "where": "ask",
         "case": {"q": "q1"},
         "status": "ok",

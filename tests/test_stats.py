@@ -265,7 +265,7 @@ def test_what_is_no_game_is_refused(game):
         stats.bradley_terry([game])
 
 
-@pytest.mark.parametrize(("p", "text"), [(1.0, "1"), (0.0414, "0.041"), (0.00099, "<0.001")])
+@pytest.mark.parametrize(("p", "text"), [(1.0, "p = 1"), (0.0414, "p = 0.041"), (0.00099, "p < 0.001")])
 def test_p_values_as_they_are_read(p, text):
     """Two digits, and no more below a thousandth."""
     assert stats.p_text(p) == text

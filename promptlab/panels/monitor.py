@@ -15,7 +15,7 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import Field
 
-from promptlab import _text, monitoring, results
+from promptlab import _text, lookups, monitoring, results
 from promptlab.errors import NotFoundError, PromptlabError
 from promptlab.monitoring import Watch
 from promptlab.panels._panel import Panel, is_in_kernel, mounts_html, operation
@@ -194,13 +194,16 @@ class Monitor(Panel):
         if trial is None:
             msg = f"run {self._run_id} has no trial {position}"
             raise NotFoundError(msg)
-        logged = results.logged_request(self._store, trial["request_id"])
+        request_id, attempt = lookups.exchange_of(self._store, trial["trial_id"])
+        logged = results.logged_request(self._store, request_id, attempt=attempt)
+        its = set(lookups.attempts_of(self._store, trial["trial_id"]))
+        attempts = [each for each in logged.attempts if each["id"] in its]
         return {
             **trial,
             "case": {name: _text.clipped(str(value), 2_000) for name, value in trial["case"].items()},
             "body": _shown(logged.body),
-            "attempts": [_attempt(attempt) for attempt in logged.attempts[-20:]],
-            "expression": f"lab.request({logged.id})",
+            "attempts": [_attempt(each) for each in attempts[-20:]],
+            "expression": logged.code(),
         }
 
     @operation

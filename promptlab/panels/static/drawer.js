@@ -116,7 +116,7 @@ function titleOf(view, { place, column, cell }) {
   const { rows, columns } = view.state.spec, axes = [...rows, ...columns, "repeat"]; // where the repeats have columns
   const names = [...place.row.labels, ...column].map((value, at) => (NUMBERED.has(axes[at]) ? `${axes[at]} ` : "")
     + shownValue(value).replace(/\s+/g, " ").slice(0, 60));
-  return `${names.join(" × ")}${cell.trials > 1 ? ` #${cell.repeat + 1}` : ""}`;
+  return `${names.join(" × ")}${cell.trials > 1 ? ` × repeat ${cell.repeat}` : ""}`;
 }
 
 const THUMBS = [[1, "▲", "Good (+)"], [-1, "▼", "Bad (−)"]];

@@ -302,8 +302,11 @@ function verdictView(panel, { result, criterion }) {
     h("div.bar.code", {}, h("pre", {}, code), h("span.push", {}, copy)));
 }
 
-function rateView({ rate, labels }) {
-  const [one, other] = labels, at = value => `${100 * value}%`;
+// The share that the preferred one won; of equals, that of the first.
+function rateView({ rate: told, labels }) {
+  const isFirst = told.estimate >= 0.5, [one, other] = isFirst ? labels : [labels[1], labels[0]];
+  const rate = isFirst ? told : { estimate: 1 - told.estimate, low: 1 - told.high, high: 1 - told.low };
+  const at = value => `${100 * value}%`;
   return h("div.reveal", {},
     h("div.rate", {}, h("b", {}, percent(rate.estimate)), h("span.muted", {}, " won by "), one,
       h("span.muted", {}, ` against ${other}, ties counting half`)),
