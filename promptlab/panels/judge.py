@@ -9,6 +9,7 @@ vote that could not be sent then is sent to the next kernel.
 from __future__ import annotations
 
 import hmac
+import secrets
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -69,6 +70,7 @@ class Judge(Panel):
         judging.check_reasons(reasons)
         self._show = _checked_columns(session, show)
         self._reasons = tuple(reasons)
+        self._places: list[str] = []  # the ids of the outputs that show it
 
     # In Python
 
@@ -230,14 +232,18 @@ class Judge(Panel):
         """Show it as an output that can be renewed, so that a notebook saved after the end holds what came out."""
         from IPython.display import display  # noqa: PLC0415 - whoever calls this has it loaded
 
-        display(self._repr_mimebundle_(), raw=True, display_id=self._key)  # type: ignore[no-untyped-call]  # has no types
+        self._places.append(
+            secrets.token_hex(8)
+        )  # one each: where an id comes again, nbclient renews the first as well
+        display(self._repr_mimebundle_(), raw=True, display_id=self._places[-1])  # type: ignore[no-untyped-call]  # has no types
 
     def _renew(self) -> None:
-        if is_in_kernel():
+        if self._places and is_in_kernel():
             from IPython.display import update_display  # noqa: PLC0415 - see _ipython_display_
 
             bundle = self._repr_mimebundle_()
-            update_display(bundle, raw=True, display_id=self._key)  # type: ignore[no-untyped-call]  # has no types
+            for place in self._places:
+                update_display(bundle, raw=True, display_id=place)  # type: ignore[no-untyped-call]  # has no types
 
     def _tell(self) -> None:
         if "widget" in self.__dict__:  # other pages, and a panel whose votes are cast in Python
