@@ -6,6 +6,7 @@ keys, its themes, other views, a kernel that works or is lost) is tested in Jupy
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from playwright.sync_api import Browser, Page
@@ -37,16 +38,23 @@ class Wire:
         self.told.append(content)
 
 
-def open_panel(browser: Browser, panel: Panel, *, width: int = 1180, height: int = 800) -> Page:
-    """Return a page with the live panel; faults of its script raise at the next call."""
+def open_panel(
+    browser: Browser, panel: Panel, *, width: int = 1180, height: int = 800, traffic: list[int] | None = None
+) -> Page:
+    """Return a page with the live panel; faults of its script raise at the next call.
+
+    `traffic` is filled with the size of every message that the browser gets, in bytes.
+    """
     page = browser.new_page(viewport={"width": width, "height": height})
     page.set_default_timeout(20_000)
     wire = panel.__dict__["widget"] = Wire()
 
     def ask(message: dict[str, Any]) -> list[dict[str, Any]]:
         answer = panel.handle(message)
-        told, wire.told = wire.told, []
-        return [*told, answer]
+        messages, wire.told = [*wire.told, answer], []
+        if traffic is not None:
+            traffic.extend(len(json.dumps(message).encode()) for message in messages)
+        return messages
 
     page.expose_function("__ask", ask)
     page.set_content(_EMPTY)

@@ -497,3 +497,21 @@ def test_nothing_is_hidden_from_those_who_cannot_see(jupyter, study):
             faults += [(each["id"], each["nodes"][0]["html"]) for each in found.response["violations"]]
         matrix.page.keyboard.press("Escape")
     assert faults == []
+
+
+def test_few_small_messages_at_any_size(browser, tmp_path):
+    """Of 2,000 rows only those looked at travel: to open takes at most four messages, to jump to the end two more."""
+    backend = ScriptedBackend(" ".join(["word"] * 200))
+    grid = ParameterGrid(model="m", temperature=[0, 1], max_tokens=9)
+    with Lab(tmp_path / "long.db", backend=backend) as lab:
+        cases = [{"q": f"question {number}"} for number in range(2_000)]
+        run = lab.run(PromptTemplate("p", user="{{ q }}"), grid, cases=cases, progress=False)
+        traffic = []
+        panel = run.compare(rows="q", columns="temperature")
+        page = open_panel(browser, panel, traffic=traffic)
+        expect(page.locator(".cell .text").first).to_contain_text("word")
+        press(page.locator("section.matrix"), "G")
+        expect(page.locator(".row-head", has_text="question 1999")).to_be_visible()
+        page.close()
+    assert len(traffic) <= 6
+    assert sum(traffic) < 600_000
