@@ -382,7 +382,7 @@ def test_a_matrix_is_as_small_as_what_it_shows(browser, tmp_path):
         for matrix in opened(browser, run.compare()):
             matrix.page.set_viewport_size({"width": 700, "height": 800})
             expect(left(matrix)).to_have_text("1 row")
-            expect(picker(matrix, "Rows").locator("option:checked")).to_have_text("case")
+            expect(picker(matrix, "Rows").locator("option:checked")).to_have_text("q")
             expect(picker(matrix, "Columns").locator("option:checked")).to_have_text("template")
             assert matrix.locator(".room").bounding_box()["height"] < 220
             controls = matrix.locator(".controls")
