@@ -24,7 +24,7 @@ from labdrive import IS_OPEN, TWO_FRAMES, Jupyter, find_chromium, open_browser  
 OUTPUTS, ROWS = 100_000, 12_500
 GRID_CELLS = 1_000
 JUMPS, SCROLL_S = 40, 3
-RATE, LIVE_ANSWERS = 500, 5_000  # a second; ten seconds of it
+RATE, LATENCY_S, LIVE_ANSWERS = 500, 0.1, 5_000  # a second, each takes so long; ten seconds of it
 
 OPEN = "from promptlab import Lab\nlab = Lab('large.db', offline=True)\nrun = lab.load(1)"
 COMPARE = "run.compare(rows='question', columns=['template', 'temperature'])"
@@ -38,12 +38,18 @@ ipywidgets.GridBox([ipywidgets.HTML(text) for text in texts],
                    layout=ipywidgets.Layout(grid_template_columns="repeat(8, 260px)", height="520px", overflow="auto"))
 """
 LIVE = f"""
-from promptlab import Lab, ParameterGrid, PromptTemplate, RateLimits
+import asyncio
+from promptlab import Lab, ParameterGrid, PromptTemplate
 from promptlab.testing import ScriptedBackend
-live = Lab("live.db", backend=ScriptedBackend("a short answer of some words"),
-           limits=RateLimits(requests_per_minute={RATE * 60}, window_s=1))
+
+async def answer(body):
+    await asyncio.sleep({LATENCY_S})
+    return "a short answer of some words"
+
+live = Lab("live.db", backend=ScriptedBackend(answer))
 cases = [{{"q": str(number)}} for number in range({LIVE_ANSWERS})]
-live_run = live.start(PromptTemplate("p", user="{{{{ q }}}}"), ParameterGrid(model="m", max_tokens=9), cases=cases)
+prompt, grid = PromptTemplate("p", user="{{{{ q }}}}"), ParameterGrid(model="m", max_tokens=9)
+live_run = live.start(prompt, grid, cases=cases, concurrency={round(RATE * LATENCY_S)})
 live_run
 """
 #: Run the cell of an index, and give the milliseconds until the element is there and drawn.
@@ -163,6 +169,7 @@ def _live(jupyter: Jupyter) -> dict[str, Any]:
     page = jupyter.open("live.ipynb", run=False)
     traffic = heard(page)
     page.evaluate(PAINTED, [0, "section.monitor"])
+    traffic.clear()
     frames = page.evaluate(FRAMES, LIVE_ANSWERS / RATE * 0.8)
     pushes = traffic.pushes / (LIVE_ANSWERS / RATE * 0.8)
     jupyter.run_code(page, "_ = live_run.wait()")
