@@ -54,6 +54,19 @@ def readable(value: Any) -> str:
 _READABLE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
+def indented(text: str) -> str:
+    """Return JSON text as people read it, an item a line; a text that is no JSON as it stands.
+
+    >>> print(indented('{"a":"é"}'))
+    {
+      "a": "é"
+    }
+    """
+    with suppress(ValueError, RecursionError):
+        return json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+    return text
+
+
 def is_utf8(text: str) -> bool:
     """Whether UTF-8 can hold the text: it has no unpaired surrogates."""
     try:

@@ -200,16 +200,6 @@ where trials.id = ?
 """
 
 
-_ATTEMPTS_OF_TRIAL = """
-select attempt_id from attempt_samples where sample_id = (select sample_id from trials where id = ?) order by attempt_id
-"""
-
-
-def attempts_of(store: Store, trial_id: int) -> list[int]:
-    """Return the attempts at a trial, the oldest first: a request is shared by its repeats, an attempt is not."""
-    return [row[0] for row in store.read(_ATTEMPTS_OF_TRIAL, (trial_id,))]
-
-
 def exchange_of(store: Store, trial_id: int) -> tuple[int, int | None]:
     """Return the request of a trial, and the attempt that answered it, else the last one; None before the first."""
     rows = store.read(_EXCHANGE, (trial_id,))

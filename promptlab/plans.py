@@ -17,7 +17,7 @@ from functools import cache, cached_property
 from typing import Any, overload
 
 from promptlab import _text, requests
-from promptlab._json import canonical, compact, digest
+from promptlab._json import canonical, compact, digest, indented
 from promptlab.cases import Case, Cases
 from promptlab.errors import PlanError, TemplateError
 from promptlab.grids import CHAT_ONLY, TEXT_ONLY, Cell, ParameterGrid
@@ -436,7 +436,7 @@ def _tokens(number: int | None, about: str) -> str:
 
 
 def _pretty(body: str) -> str:
-    text = json.dumps(json.loads(body), ensure_ascii=False, indent=2)
+    text = indented(body)
     return text if len(text) <= _PREVIEW_CHARS else f"{text[:_PREVIEW_CHARS]}…"
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from promptlab import _text, diffs
-from promptlab._json import canonical, compact, texts, utf8
+from promptlab._json import canonical, compact, indented, texts, utf8
 from promptlab.errors import NotFoundError, StoreError
 from promptlab.requests import Request
 from promptlab.retries import Refusal, refusal
@@ -577,6 +576,16 @@ def logged_request(store: Store, request_id: int, *, attempt: int | None = None)
     return LoggedRequest(**dict(rows[0]), attempts=attempts, attempt=None if attempt is None else int(attempt))
 
 
+_ATTEMPTS_OF_TRIAL = """
+select attempt_id from attempt_samples where sample_id = (select sample_id from trials where id = ?) order by attempt_id
+"""
+
+
+def attempts_of(store: Store, trial_id: int) -> list[int]:
+    """Return the attempts at a trial, the oldest first: a request is shared by its repeats, an attempt is not."""
+    return [row[0] for row in store.read(_ATTEMPTS_OF_TRIAL, (trial_id,))]
+
+
 def attempt_facts(attempt: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return an attempt as a row under `ATTEMPT_HEAD`."""
     latency = "" if attempt["latency_ms"] is None else _text.duration(attempt["latency_ms"] / 1000)
@@ -588,9 +597,7 @@ def attempt_facts(attempt: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _pretty(content: str | bytes) -> str:
-    text = content if isinstance(content, str) else content.decode(errors="replace")
-    with suppress(ValueError, RecursionError):
-        text = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+    text = indented(content if isinstance(content, str) else content.decode(errors="replace"))
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}… (.body and .response have all of it)"
 
 

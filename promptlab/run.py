@@ -10,14 +10,13 @@ from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from promptlab import _loop, _text, accounts, histories, judging, reruns, results
+from promptlab import _loop, _text, accounts, histories, reruns, results
 from promptlab.accounts import Spending
 from promptlab.cases import Cases
 from promptlab.errors import BackendError
 from promptlab.grids import ParameterGrid
 from promptlab.jobs import Progress
 from promptlab.live import Bar, LiveRun, Shown
-from promptlab.pairings import Tied, Variant
 from promptlab.panels._panel import is_in_kernel
 from promptlab.runner import Runner
 from promptlab.store import Store
@@ -26,6 +25,7 @@ from promptlab.templates import PromptTemplate
 if TYPE_CHECKING:
     import pandas as pd
 
+    from promptlab.pairings import Tied, Variant
     from promptlab.panels.judge import Judge
     from promptlab.panels.matrix import Matrix
     from promptlab.panels.monitor import Monitor
@@ -175,6 +175,7 @@ class Run:
         ...     lab.load("capitals").judge(a={"template": "terse"}, b={"template": "chatty"}, n=4)
         <Judge 'Which answer is better?': 0 of 4 judged>
         """
+        from promptlab import judging  # noqa: PLC0415 - with its statistics a tenth of the import of promptlab
         from promptlab.panels.judge import Judge  # noqa: PLC0415 - loads pydantic, so only where it is used
 
         session = judging.opened(

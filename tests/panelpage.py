@@ -12,7 +12,7 @@ from typing import Any
 from playwright.sync_api import Browser, Page
 
 from promptlab.panels import _widget
-from promptlab.panels._panel import Panel, plain
+from promptlab.panels._panel import Panel, sendable
 
 _EMPTY = "<!doctype html><html lang='en'><title>panel</title><body><main class='promptlab-panel'></main></body></html>"
 #: A model of anywidget: its state is here, and what it sends is answered by `__ask`.
@@ -58,6 +58,6 @@ def open_panel(
 
     page.expose_function("__ask", ask)
     page.set_content(_EMPTY)
-    state = {"view": panel.view, "label": panel.label, "key": "k", "first": plain(panel.first()), "state": {}}
+    state = {"view": panel.view, "label": panel.label, "key": "k", "first": sendable(panel.first()), "state": {}}
     page.evaluate(_OPEN, {"module": _widget.module(panel.view), "state": state})
     return page

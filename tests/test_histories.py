@@ -5,22 +5,16 @@ import pytest
 from promptlab import Lab, NotFoundError, ParameterGrid, PromptTemplate, ReadOnlyError, SearchError, StoreError, lookups
 from promptlab import histories as past
 from promptlab.store import Store
-from promptlab.testing import ScriptedBackend, error_reply
-from studies import ASK, plan_of
+from promptlab.testing import ScriptedBackend
+from studies import ASK, echo, plan_of
 
 OTHER = PromptTemplate("other", system="Be brief.", user="{{ q }}")
-
-
-def answer(body):
-    """Echo the question; `q1` is refused."""
-    question = body["messages"][-1]["content"]
-    return error_reply(400, "no") if question == "q1" else f"answer to {question}"
 
 
 @pytest.fixture
 def lab(tmp_path):
     """A lab on a new file, whose backend echoes and has prices."""
-    with Lab(tmp_path / "lab.db", backend=ScriptedBackend(answer)) as lab:
+    with Lab(tmp_path / "lab.db", backend=ScriptedBackend(echo)) as lab:
         yield lab
 
 

@@ -8,22 +8,16 @@ import pytest
 from hostile import hostile_lab
 from promptlab import Lab, NotFoundError, ParameterGrid, PromptTemplate, SearchError
 from promptlab.testing import ScriptedBackend, error_reply
-from studies import ASK, plan_of
+from studies import ASK, echo, plan_of
 
 ALLOWED = {"div", "b", "span", "table", "thead", "tbody", "tr", "th", "td", "ul", "li", "small", "ins", "del", "code"}
 ALL = {"text": "", "tag": None, "model": None, "template": None, "show": "active"}
 
 
-def answer(body):
-    """Echo the question; `q1` is refused."""
-    question = body["messages"][-1]["content"]
-    return error_reply(400, "no") if question == "q1" else f"answer to {question}"
-
-
 @pytest.fixture
 def lab(tmp_path):
     """A lab with three runs: two versions of a template, two models."""
-    with Lab(tmp_path / "lab.db", backend=ScriptedBackend(answer)) as lab:
+    with Lab(tmp_path / "lab.db", backend=ScriptedBackend(echo)) as lab:
         lab.run(plan_of(lab, 3, temperature=[0, 1]), name="first", note="less apologetic", progress=False)
         curt = ASK.replace(system="Be curt.")
         grid = ParameterGrid(model="m", temperature=0, max_tokens=16)

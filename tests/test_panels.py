@@ -15,7 +15,7 @@ from pydantic import Field
 
 from promptlab.errors import NotFoundError
 from promptlab.panels import _widget
-from promptlab.panels._panel import PACE_S, QUIET_S, Follower, Panel, mounts_html, operation, plain
+from promptlab.panels._panel import PACE_S, QUIET_S, Follower, Panel, mounts_html, operation, sendable
 
 VIEWS = ("history", "judge", "matrix", "monitor", "versions")
 
@@ -236,8 +236,8 @@ def test_outside_a_kernel_a_panel_is_its_snapshot(counter):
 )
 def test_what_is_sent_can_be_carried(value, expected):
     """What JSON and UTF-8 have no place for becomes what they have."""
-    assert plain(value) == expected
-    assert json.dumps(plain(value), allow_nan=False, ensure_ascii=False).encode()
+    assert sendable(value) == expected
+    assert json.dumps(sendable(value), allow_nan=False, ensure_ascii=False).encode()
 
 
 def test_the_widget_carries_module_and_first_page(counter):

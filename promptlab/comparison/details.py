@@ -20,14 +20,13 @@ _ATTEMPT = (
 )
 
 _TRIAL = """
-select coalesce(attempts.request_id, samples.request_id) as request_id, samples.id as sample_id,
-  outputs.id as output_id, outputs.attempt_id, outputs.logprobs, outputs.refusal, outputs.tool_calls, trials.case_id
+select coalesce(attempts.request_id, samples.request_id) as request_id, outputs.id as output_id,
+  outputs.attempt_id, outputs.logprobs, outputs.refusal, outputs.tool_calls, trials.case_id
 from trials join samples on samples.id = trials.sample_id
 left join outputs on outputs.id = coalesce(trials.output_id, samples.output_id)
 left join attempts on attempts.id = outputs.attempt_id
 where trials.id = ?
 """
-_MINE = "select attempt_id from attempt_samples where sample_id = ?"
 _TEXT = "select text from outputs where id = ?"
 _SCORES = """
 select scorer, value, label, detail from scores
@@ -40,7 +39,7 @@ def detail(table: Table, row: int, column: int, cell: int, variant: int = 0) -> 
     drawn = draw(table, [Place(cell, variant)], chars=MOST_CHARS)[0]
     trial = table.store.read(_TRIAL, (drawn["trial_id"],))[0]
     logged = results.logged_request(table.store, trial["request_id"])
-    mine = {each[0] for each in table.store.read(_MINE, (trial["sample_id"],))}
+    mine = set(results.attempts_of(table.store, drawn["trial_id"]))
     attempts = [attempt for attempt in logged.attempts if attempt["id"] in mine]
     answer = next((each for each in attempts if each["id"] == trial["attempt_id"]), attempts[-1] if attempts else {})
     output = trial["output_id"]

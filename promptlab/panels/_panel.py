@@ -12,7 +12,6 @@ under the panel's lock. What it raises is shown in the panel.
 
 from __future__ import annotations
 
-import math
 import os
 import secrets
 import sys
@@ -25,7 +24,7 @@ from functools import cache, cached_property, wraps
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
 from promptlab import _text
-from promptlab._json import utf8
+from promptlab._json import plain, utf8
 from promptlab.errors import NotFoundError, PromptlabError
 
 if TYPE_CHECKING:
@@ -88,6 +87,7 @@ class Panel:
         self._lock = threading.RLock()
         self._key = secrets.token_hex(8)  # by which the browser finds the place of the live panel
         self._follower: threading.Thread | None = None
+        self._places: list[str] = []  # the ids of the outputs that `renew` renews
 
     def first(self) -> dict[str, Any]:
         """Return what the browser draws first, without asking: enough to show something when the kernel is gone."""
@@ -124,7 +124,7 @@ class Panel:
         """The live panel as an ipywidget: for a `VBox`, and where HTML cannot hold it (VS Code, Colab)."""
         from promptlab.panels._widget import PanelWidget  # noqa: PLC0415 - loads ipywidgets, so only where it is shown
 
-        return PanelWidget(self, key=self._key, first=plain(self.first()))
+        return PanelWidget(self, key=self._key, first=sendable(self.first()))
 
     @operation
     def hello(self) -> dict[str, Any]:
@@ -138,14 +138,14 @@ class Panel:
         try:
             with self._lock:
                 answer = self._operation(name)(**(arguments if isinstance(arguments, dict) else {}))
-            return {"re": message.get("re"), "answer": plain(answer)}
+            return {"re": message.get("re"), "answer": sendable(answer)}
         except Exception as exc:  # noqa: BLE001 - whatever it is, the person at the panel has to see it
             return {"re": message.get("re"), "error": _reason(exc, str(name))}
 
     def send(self, content: Mapping[str, Any]) -> None:
         """Tell all browsers something now; for what comes often, `follow` keeps the pace."""
         if "widget" in self.__dict__:
-            self.widget.tell({"push": plain(content)})
+            self.widget.tell({"push": sendable(content)})
 
     def follow(self) -> None:
         """Send updates until there is nothing to follow, at most ten a second, and then the whole last state.
@@ -174,6 +174,27 @@ class Panel:
         if is_in_kernel():
             self.widget  # noqa: B018 - made now, so that the browser knows it when it draws the HTML
         return {"text/plain": repr(self), "text/html": self.html()}
+
+    def display(self) -> None:
+        """Show the panel as an output of the cell that runs, which can be renewed.
+
+        In VS Code and Colab it is the widget, which has nothing to mount itself into there; that was not tried.
+        """
+        from IPython.display import display  # noqa: PLC0415 - only in a kernel, which has it loaded
+
+        self._places.append(secrets.token_hex(8))  # one each: of an id that comes again nbclient renews all
+        is_html = mounts_html() or not is_in_kernel()
+        shown = self._repr_mimebundle_() if is_html else self.widget
+        display(shown, raw=is_html, display_id=self._places[-1])  # type: ignore[no-untyped-call]  # it has no types
+
+    def renew(self) -> None:
+        """Leave the present snapshot in the outputs of `display`, for whoever reads the saved notebook."""
+        if self._places and is_in_kernel():
+            from IPython.display import update_display  # noqa: PLC0415 - see display
+
+            bundle = self._repr_mimebundle_()
+            for place in self._places:
+                update_display(bundle, raw=True, display_id=place)  # type: ignore[no-untyped-call]  # see display
 
     def html(self) -> str:
         """Return the snapshot in the place where the live panel mounts itself.
@@ -279,19 +300,18 @@ def is_in_kernel() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-def plain(value: Any) -> Any:
+def sendable(value: Any) -> Any:
     """Return a value that JSON and UTF-8 can carry: no NaN, no half surrogate pairs, no types of numpy or pandas."""
     if isinstance(value, str):
         return utf8(value)
     if isinstance(value, Mapping):
-        return {utf8(str(name)): plain(item) for name, item in value.items()}
+        return {utf8(str(name)): sendable(item) for name, item in value.items()}
     if isinstance(value, Sequence | set | frozenset):
-        return [plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, bool | int):
-        return value
-    return plain(value.item()) if hasattr(value, "item") else utf8(str(value))  # a number of numpy, or a time
+        return [sendable(item) for item in value]
+    try:
+        return plain(value)
+    except TypeError:  # infinite, or nothing of JSON's
+        return None if isinstance(value, float) else utf8(str(value))
 
 
 def _reason(exc: Exception, name: str) -> str:

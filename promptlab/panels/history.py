@@ -6,15 +6,14 @@ browser asks for pieces of that list. Nothing here runs anything: comparing, loa
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from promptlab import _text, histories, lookups, results, versions
+from promptlab._json import indented
 from promptlab.histories import PastRun, Show
 from promptlab.lookups import FoundRuns, Matches
 from promptlab.panels._panel import LIVE_HINT, Panel, operation
@@ -273,8 +272,7 @@ def _names(label: str) -> tuple[str, ...]:
 
 
 def _pretty(text: str) -> str:
-    with suppress(ValueError, RecursionError):
-        text = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+    text = indented(text)
     return text if len(text) <= _BODY_CHARS else f"{text[:_BODY_CHARS]}… (lab.request(id) has all of it)"
 
 

@@ -9,7 +9,6 @@ vote that could not be sent then is sent to the next kernel.
 from __future__ import annotations
 
 import hmac
-import secrets
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -23,7 +22,7 @@ from promptlab._json import compact, utf8
 from promptlab.errors import RatingError
 from promptlab.judgements import NOTE_CHARS, rater_name
 from promptlab.judging import FINISHED, GONE, IDENTICAL, Placed, Progress, Session, Shown
-from promptlab.panels._panel import LIVE_HINT, Panel, is_in_kernel, operation
+from promptlab.panels._panel import LIVE_HINT, Panel, operation
 from promptlab.preferences import Exported, PromptOf
 from promptlab.verdicts import Choice, Verdict
 
@@ -70,7 +69,6 @@ class Judge(Panel):
         judging.check_reasons(reasons)
         self._show = _checked_columns(session, show)
         self._reasons = tuple(reasons)
-        self._places: list[str] = []  # the ids of the outputs that show it
 
     # In Python
 
@@ -213,7 +211,7 @@ class Judge(Panel):
     def reveal(self) -> dict[str, Any]:
         """End the session; return the new state, with the result."""
         self.finish()
-        self._renew()
+        self.renew()
         return self.first()
 
     @operation
@@ -229,21 +227,8 @@ class Judge(Panel):
         return placed
 
     def _ipython_display_(self) -> None:
-        """Show it as an output that can be renewed, so that a notebook saved after the end holds what came out."""
-        from IPython.display import display  # noqa: PLC0415 - whoever calls this has it loaded
-
-        self._places.append(
-            secrets.token_hex(8)
-        )  # one each: where an id comes again, nbclient renews the first as well
-        display(self._repr_mimebundle_(), raw=True, display_id=self._places[-1])  # type: ignore[no-untyped-call]  # has no types
-
-    def _renew(self) -> None:
-        if self._places and is_in_kernel():
-            from IPython.display import update_display  # noqa: PLC0415 - see _ipython_display_
-
-            bundle = self._repr_mimebundle_()
-            for place in self._places:
-                update_display(bundle, raw=True, display_id=place)  # type: ignore[no-untyped-call]  # has no types
+        """Show it so that `reveal` can renew it: a notebook that is saved after the end holds what came out."""
+        self.display()
 
     def _tell(self) -> None:
         if "widget" in self.__dict__:  # other pages, and a panel whose votes are cast in Python

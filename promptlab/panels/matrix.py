@@ -121,7 +121,6 @@ import numpy as np
 from pydantic import Field
 
 from promptlab import _text, judgements, results
-from promptlab._json import plain as as_json
 from promptlab.comparison import Spec, Table, cells, details, measures, sql, wire
 from promptlab.comparison.axes import Axes
 from promptlab.comparison.cells import Place
@@ -129,7 +128,7 @@ from promptlab.comparison.layout import NOWHERE
 from promptlab.comparison.trials import Ints
 from promptlab.errors import ComparisonError, RatingError
 from promptlab.panels import _matrix_snapshot
-from promptlab.panels._panel import Panel, operation
+from promptlab.panels._panel import Panel, operation, sendable
 from promptlab.store import Store
 
 if TYPE_CHECKING:
@@ -585,7 +584,7 @@ def _found(table: Table, at: tuple[Any, Any]) -> list[int] | None:
 
 
 def _size(content: dict[str, Any]) -> int:
-    return len(json.dumps(as_json(content)))
+    return len(json.dumps(sendable(content)))
 
 
 def _single(values: Sequence[Any]) -> Any:

@@ -6,7 +6,6 @@ the kernel's matter. The kernel's own interrupt always stops a run that a cell w
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -16,9 +15,10 @@ from typing import Annotated, Any, Protocol
 from pydantic import Field
 
 from promptlab import _text, lookups, monitoring, results
+from promptlab._json import indented
 from promptlab.errors import NotFoundError, PromptlabError
 from promptlab.monitoring import Watch
-from promptlab.panels._panel import Panel, is_in_kernel, mounts_html, operation
+from promptlab.panels._panel import Panel, is_in_kernel, operation
 from promptlab.store import Store
 
 POLL_S = 1.0  # how often the file is looked at for a run of another kernel
@@ -196,7 +196,7 @@ class Monitor(Panel):
             raise NotFoundError(msg)
         request_id, attempt = lookups.exchange_of(self._store, trial["trial_id"])
         logged = results.logged_request(self._store, request_id, attempt=attempt)
-        its = set(lookups.attempts_of(self._store, trial["trial_id"]))
+        its = set(results.attempts_of(self._store, trial["trial_id"]))
         attempts = [each for each in logged.attempts if each["id"] in its]
         return {
             **trial,
@@ -214,17 +214,11 @@ class Monitor(Panel):
     # Following, and being shown
 
     def show(self) -> None:
-        """Display it in the cell that runs now, once a cell.
-
-        In VS Code and Colab it is the widget, which has nothing to mount itself into there; that was not tried.
-        """
-        from IPython.display import display  # noqa: PLC0415 - only in a kernel, which has it loaded
-
+        """Display it in the cell that runs now, once a cell."""
         cell = _cell_id()
         if self._shown_in is None or cell != self._shown_in:
             self._shown_in = cell
-            shown = self if mounts_html() else self.widget
-            display(shown, display_id=self._key)  # type: ignore[no-untyped-call]  # IPython's has no types
+            self.display()
 
     def finish(self) -> None:
         """Take in the end of the run, and leave it in the output that a notebook saves; nothing is read after that."""
@@ -235,10 +229,7 @@ class Monitor(Panel):
             with suppress(NotFoundError):  # forgotten: whoever waits for the run hears of it
                 self._look()
             self._watch.status()  # has the newest output read
-        if self._shown_in is not None:
-            from IPython.display import update_display  # noqa: PLC0415 - see show
-
-            update_display(self, display_id=self._key)  # type: ignore[no-untyped-call]  # see show
+        self.renew()
 
     def _look(self) -> None:
         if not self._is_final:
@@ -378,6 +369,5 @@ def _attempt(attempt: Mapping[str, Any]) -> dict[str, Any]:
 
 def _shown(text: str) -> dict[str, Any]:
     """Return a body as it is read: indented where it is JSON, and whether something was cut off."""
-    with suppress(ValueError, RecursionError):
-        text = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+    text = indented(text)
     return {"text": text[:_SHOWN_CHARS], "is_cut": len(text) > _SHOWN_CHARS}
