@@ -24,6 +24,7 @@ from promptlab.errors import (
     RatingError,
     ReadOnlyError,
     RunError,
+    ScoreError,
     SearchError,
     StoreError,
     TemplateError,
@@ -35,6 +36,23 @@ from promptlab.plans import Plan
 from promptlab.prices import Price
 from promptlab.retries import RetryPolicy
 from promptlab.run import Run
+from promptlab.scorers import (
+    Score,
+    Scorer,
+    choice,
+    contains,
+    cost,
+    exact_match,
+    json_schema,
+    json_valid,
+    latency,
+    length,
+    numeric,
+    one_of,
+    regex,
+    scorer,
+    similarity,
+)
 from promptlab.templates import PromptTemplate
 
 __version__ = "0.1.0"
@@ -65,7 +83,23 @@ __all__ = [
     "RetryPolicy",
     "Run",
     "RunError",
+    "Score",
+    "ScoreError",
+    "Scorer",
     "SearchError",
     "StoreError",
     "TemplateError",
+    "choice",
+    "contains",
+    "cost",
+    "exact_match",
+    "json_schema",
+    "json_valid",
+    "latency",
+    "length",
+    "numeric",
+    "one_of",
+    "regex",
+    "scorer",
+    "similarity",
 ]
