@@ -47,7 +47,9 @@ def test_each_measure_of_each_group():
         (1, "pass@4"): 1,
         (1, "majority"): 1,
     } | {(level, "distinct_2"): pytest.approx(math.nan, nan_ok=True) for level in (0, 1)}
-    assert table.verdict == "two repeats agree most in 100 % (temperature=0) and least in 16.7 % (temperature=1) of pairs"
+    assert (
+        table.verdict == "two repeats agree most in 100 % (temperature=0) and least in 16.7 % (temperature=1) of pairs"
+    )
 
 
 def test_pass_at_k_counts_every_way_to_draw():
