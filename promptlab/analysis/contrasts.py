@@ -154,6 +154,8 @@ class _Study:
         return frames.level_text(level) if isinstance(level, str) else frames.settings({self.axis: level})
 
     def _interval(self, row: Mapping[Hashable, Any], sign: int) -> str:
+        if row["low"] == row["high"]:  # no spread was seen, so an interval would claim that there is none
+            return f"the same in each of {_text.count(row['cases'], 'paired case')}{_dropped(row)}"
         scale = self.scales[row["metric"]]
         low, high = sorted((sign * row["low"], sign * row["high"]))
         kind = f"{words.percent(self.confidence)} {'t ' if row['method'].startswith('t') else ''}interval"

@@ -141,7 +141,8 @@ def _more_cases(found: NDArray[np.float64], resolve: float | None, confidence: f
     if is_unknown:
         return math.nan
     needed = stats.cases_needed(list(found), range(len(found)), difference=resolve, power=POWER, confidence=confidence)
-    return max(0, needed - len(found))
+    fewest = math.ceil(1 + math.log2(1 / (1 - confidence)))  # of fewer cases no flipping of signs is rare enough
+    return max(0, needed - len(found), fewest - len(found))
 
 
 POWER = 0.8
