@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from promptlab import _loop, _text, accounts, histories, reruns, results, scoring
 from promptlab.accounts import Spending
+from promptlab.analyses import Analysis
 from promptlab.cases import Cases
 from promptlab.errors import BackendError
 from promptlab.grids import ParameterGrid
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from promptlab.scoring import Scored
 
 
-class Run:
+class Run(Analysis):
     """A plan executed, and its results.
 
     `lab.run` and `lab.load` make one; see `promptlab.results.COLUMNS` for what `frame` holds.
@@ -148,6 +149,16 @@ class Run:
         with all of it). A column of the cases that has one of these names is called `case.NAME` here.
         """
         return scoring.long_frame(self._store, self._row)
+
+    @property
+    def axes(self) -> list[str]:
+        """The columns of `frame` that vary by plan: the template, its version, parameters and swept variables."""
+        return results.axes(self._store, self._row)
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """The parameters that are the same in all trials, and so have no column in `frame`: model, max_tokens, ..."""
+        return results.fixed(self._row)
 
     @property
     def outputs(self) -> list[str | None]:

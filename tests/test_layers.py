@@ -40,6 +40,7 @@ LINES = (
     ("migrations", "writer", "store", "ledger"),
     ("jobs", "accounts", "unwritten", "checks", "forgetting", "merging", "judgements", "verdicts"),
     ("runner", "results", "search"),
+    ("analysis",),
     (
         "comparison",
         "effects",
@@ -54,7 +55,7 @@ LINES = (
         "plots",
         "versions",
     ),
-    ("lookups", "preferences", "promptdiffs", "reruns"),
+    ("analyses", "lookups", "preferences", "promptdiffs", "reruns"),
     ("panels",),
     ("live",),
     ("run",),
