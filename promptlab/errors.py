@@ -13,6 +13,7 @@
     │   └── ReadOnlyError      the file can be read but not written
     ├── SearchError            a search cannot be understood
     ├── ComparisonError        a comparison matrix cannot be laid out as asked
+    ├── AnalysisError          a summary, contrast or plot cannot be made as asked
     ├── RatingError            a rating, note or view, or a session of ratings, cannot be taken or told as asked
     ├── NotFoundError          no run, request or template of that name or id
     └── RunError               a run ended early, and `on_error="stop"` asked to hear of it
@@ -111,6 +112,10 @@ class SearchError(_ProblemsError):
 
 class ComparisonError(_ProblemsError):
     """A comparison matrix cannot be laid out as asked; `problems` lists every reason."""
+
+
+class AnalysisError(_ProblemsError):
+    """A summary, contrast or plot cannot be made as asked; `problems` lists every reason."""
 
 
 class RatingError(PromptlabError):
