@@ -6,8 +6,12 @@ Unknown is counted apart: an attempt without a known end may have been billed, o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from promptlab.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,21 @@ from attempts where run_id = ?
 def spending(store: Store, run_id: int) -> Spending:
     """Return what a run spent."""
     return Spending(**dict(store.read(_SPENDING, (run_id,))[0]))
+
+
+_ATTEMPTS = "select sent_at, state, cost_usd from attempts where run_id = ? order by id"
+
+
+def attempts(store: Store, run_id: int) -> pd.DataFrame:
+    """Return the attempts of a run in the order of sending: when each was sent, its state, and its cost.
+
+    Columns: sent_at (UTC, ISO 8601), state (ok, error, unknown, sent), cost_usd (NaN where it is not known).
+    """
+    import pandas as pd  # noqa: PLC0415 - costs 0.3 s, so only where it is used
+
+    columns = list(zip(*store.read(_ATTEMPTS, (run_id,)), strict=True)) or [(), (), ()]
+    frame = pd.DataFrame(dict(zip(("sent_at", "state", "cost_usd"), columns, strict=True)))
+    return frame.astype({"sent_at": "str", "state": "str", "cost_usd": "float64"})
 
 
 _MOST_COMPLETION = """
