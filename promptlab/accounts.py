@@ -53,19 +53,31 @@ def spending(store: Store, run_id: int) -> Spending:
     return Spending(**dict(store.read(_SPENDING, (run_id,))[0]))
 
 
-_ATTEMPTS = "select sent_at, state, cost_usd from attempts where run_id = ? order by id"
+#: The columns of `run.attempts()`.
+ATTEMPT_COLUMNS = {
+    "attempt_id": "int64",
+    "request_id": "int64",
+    "sent_at": "str",
+    "state": "str",
+    "http_status": "Int64",
+    "error_type": "str",
+    "latency_ms": "float64",
+    "prompt_tokens": "Int64",
+    "completion_tokens": "Int64",
+    "cost_usd": "float64",
+}
+_ATTEMPTS = """
+select id, request_id, sent_at, state, http_status, error_type, latency_ms, prompt_tokens, completion_tokens, cost_usd
+from attempts where run_id = ? order by id
+"""
 
 
 def attempts(store: Store, run_id: int) -> pd.DataFrame:
-    """Return the attempts of a run in the order of sending: when each was sent, its state, and its cost.
-
-    Columns: sent_at (UTC, ISO 8601), state (ok, error, unknown, sent), cost_usd (NaN where it is not known).
-    """
+    """Return the attempts of a run in the order of sending, with the columns of `ATTEMPT_COLUMNS`."""
     import pandas as pd  # noqa: PLC0415 - costs 0.3 s, so only where it is used
 
-    columns = list(zip(*store.read(_ATTEMPTS, (run_id,)), strict=True)) or [(), (), ()]
-    frame = pd.DataFrame(dict(zip(("sent_at", "state", "cost_usd"), columns, strict=True)))
-    return frame.astype({"sent_at": "str", "state": "str", "cost_usd": "float64"})
+    rows = [tuple(row) for row in store.read(_ATTEMPTS, (run_id,))]
+    return pd.DataFrame(rows, columns=list(ATTEMPT_COLUMNS)).astype(ATTEMPT_COLUMNS)
 
 
 _MOST_COMPLETION = """

@@ -60,7 +60,7 @@ def forest(table: pd.DataFrame, unit: Unit, *, ax: Axes | None) -> Plot:
     data, left_out = _drawn(table)
     own, axes = ax is None, list(dict.fromkeys(map(str, data["axis"])))
     rows, names, heads = _laid_out(data)
-    with _style.styled(ax):
+    with _style.styled(own=own):
         ax = ax or _style.new_axes(_style.height(len(names), each=0.31, rest=1.6))
         name_rows(ax, names)
         ax.axvline(0, color=_style.quiet(ax), linewidth=1.1, zorder=1)
@@ -172,7 +172,7 @@ def effects(table: pd.DataFrame, metric: str, *, ax: Axes | None) -> Plot:
         msg = f"effects({metric!r}) has nothing to draw: the metric does not vary, or nothing that has it does"
         raise AnalysisError(msg)
     own = ax is None
-    with _style.styled(ax):
+    with _style.styled(own=own):
         ax = ax or _style.new_axes(_style.height(len(data), each=0.33, rest=1.4))
         name_rows(ax, _style.labels(data["term"], 44))
         for row, (_, each) in enumerate(data.iterrows()):

@@ -55,7 +55,7 @@ def line(
     order = _ranked(data, places, is_less=is_less)
     drawn = _Series(data, places, across, series, _units.unit_of(frame, metric), order)
     own = ax is None
-    with _style.styled(ax):
+    with _style.styled(own=own):
         ax = ax or _style.new_axes(3.9)
         for rank in reversed(range(len(order))):
             _draw_one(ax, drawn, rank)
@@ -186,7 +186,7 @@ def cost(attempts: pd.DataFrame | None, name: str, *, ax: Axes | None) -> Plot:
     own, unknown = ax is None, int(data["cost_usd"].isna().sum())
     total, seconds = float(data["total_usd"].iloc[-1]), float(data["seconds"].iloc[-1])
     bad = data[data["state"] != "ok"]
-    with _style.styled(ax):
+    with _style.styled(own=own):
         ax = ax or _style.new_axes(3.0)
         unit, scale = next((u, s) for u, s in _UNITS if seconds >= 2 * s or s == 1)
         ax.step(data["seconds"] / scale, data["total_usd"], where="post", color=_style.COLOURS[0], linewidth=1.8)

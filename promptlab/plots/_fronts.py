@@ -39,7 +39,7 @@ def pareto(
     data, gone = _settings(frame, metric, cost, by, is_less=is_less)
     score, price = _units.unit_of(frame, metric), _units.unit_of(frame, cost)
     own, front = ax is None, data[data["frontier"]]
-    with _style.styled(ax):
+    with _style.styled(own=own):
         ax = ax or _style.new_axes(4.0)
         marks = _marks(by)
         _draw_points(ax, data, marks, score, price)

@@ -29,7 +29,7 @@ def heatmap(frame: pd.DataFrame, metric: str, x: str, y: str, *, lower_is_better
     unit, is_less = _units.unit_of(frame, metric), _numbers.is_less_better(frame, metric, lower_is_better)
     lines = _lines(len(across.values), len(down.values))
     own, scale = ax is None, _colour_range(data["mean"], unit)
-    with _style.styled(ax):
+    with _style.styled(own=own):
         each = 0.5 if lines == 2 else 0.32  # noqa: PLR2004 - lines of text
         ax = ax or _style.new_axes(_style.height(len(down.values), each=each, rest=1.65 + _tilted(across)[1]))
         ax.grid(visible=False)

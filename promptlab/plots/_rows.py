@@ -110,7 +110,7 @@ def _spread(frame: pd.DataFrame, metric: str, levels: Levels, *, ax: Axes | None
     quantiles = values.groupby(levels.codes).quantile(np.array(list(_QUANTILES.values()))).unstack()
     data[list(_QUANTILES)] = quantiles.reindex([place[0] for place in places]).to_numpy()
     own, unit = ax is None, _units.unit_of(frame, metric)
-    with _style.styled(ax):
+    with _style.styled(own=own):
         ax = ax or _style.new_axes(_style.height(len(levels.values), each=0.52, rest=1.45))
         name_rows(ax, levels.labels(), levels.name)
         for (row,), (_, cell) in zip(places, data.iterrows(), strict=True):
@@ -196,7 +196,7 @@ def _shares(frame: pd.DataFrame, metric: str, levels: Levels, *, is_label: bool,
     """Draw the share of each label in each level, with its interval; of a yes or no, the share of yes."""
     data, labels = _share_table(frame, metric, levels, is_label=is_label)
     own, names, per_row = ax is None, _style.labels(labels, 26), len(labels)
-    with _style.styled(ax):
+    with _style.styled(own=own):
         each = max(0.36, 0.16 * per_row + 0.12)
         ax = ax or _style.new_axes(_style.height(len(levels.values), each=each, rest=1.5))
         name_rows(ax, levels.labels(), levels.name)
@@ -296,7 +296,7 @@ def tokens(frame: pd.DataFrame, by: str | None, *, ax: Axes | None) -> Plot:
     data, places = _numbers.cells(whole, "total_tokens", [levels])
     rows, own = [place[0] for place in places], ax is None
     data[[name for name, _, _ in _PIECES]] = pieces.groupby(levels.codes).mean().reindex(rows).to_numpy()
-    with _style.styled(ax):
+    with _style.styled(own=own):
         ax = ax or _style.new_axes(_style.height(len(levels.values), each=0.36, rest=1.6))
         name_rows(ax, levels.labels(), levels.name)
         _draw_pieces(ax, data, rows)

@@ -72,12 +72,13 @@ _FALLBACKS = (
 
 
 @contextlib.contextmanager
-def styled(ax: Axes | None) -> Iterator[None]:
+def styled(*, own: bool) -> Iterator[None]:
     """Hold the style of this project's own figures while one is drawn; on a user's axes the user's style stands."""
     import matplotlib as mpl  # noqa: PLC0415 - costs 0.3 s, so only where it is used
+    from matplotlib import style  # noqa: PLC0415 - as above
 
-    plain: dict[Any, Any] = {"text.usetex": False, "text.parse_math": False, "axes.unicode_minus": True}
-    with mpl.rc_context({"font.family": ["DejaVu Sans"], **plain, **_RC} if ax is None else plain):
+    plain: dict[Any, Any] = {"text.usetex": False, "text.parse_math": False}
+    with style.context(["default", {**_RC, **plain}]) if own else mpl.rc_context(plain):
         yield
 
 
