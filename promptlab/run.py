@@ -17,6 +17,7 @@ from promptlab.errors import BackendError
 from promptlab.grids import ParameterGrid
 from promptlab.jobs import Progress
 from promptlab.live import Bar, LiveRun, Shown
+from promptlab.outlets import Outlets
 from promptlab.panels._panel import is_in_kernel
 from promptlab.runner import Runner
 from promptlab.store import Store
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from promptlab.panels.monitor import Monitor
 
 
-class Run:
+class Run(Outlets):
     """A plan executed, and its results.
 
     `lab.run` and `lab.load` make one; see `promptlab.results.COLUMNS` for what `frame` holds.
