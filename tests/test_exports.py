@@ -194,7 +194,7 @@ class _Cells(HTMLParser):
         super().__init__()
         self.cells, self.tags = [], set()
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag, _attrs):
         self.tags.add(tag)
         if tag in {"td", "th"}:
             self.cells.append("")
