@@ -13,6 +13,7 @@
     │   └── ReadOnlyError      the file can be read but not written
     ├── SearchError            a search cannot be understood
     ├── ComparisonError        a comparison matrix cannot be laid out as asked
+    ├── PlotError              a plot cannot be drawn as asked
     ├── RatingError            a rating, note or view, or a session of ratings, cannot be taken or told as asked
     ├── ExportError            a file cannot be written as asked
     ├── NotFoundError          no run, request or template of that name or id
@@ -112,6 +113,10 @@ class SearchError(_ProblemsError):
 
 class ComparisonError(_ProblemsError):
     """A comparison matrix cannot be laid out as asked; `problems` lists every reason."""
+
+
+class PlotError(PromptlabError):
+    """A plot cannot be drawn as asked: a metric or column that is not there, or nothing to draw."""
 
 
 class RatingError(PromptlabError):
