@@ -10,6 +10,7 @@ from promptlab.backends.http import HttpBackend
 from promptlab.backends.local import LocalModel
 from promptlab.cases import Cases
 from promptlab.errors import (
+    AnalysisError,
     BackendError,
     CaseError,
     ComparisonError,
@@ -42,6 +43,7 @@ from promptlab.templates import PromptTemplate
 __version__ = "0.1.0"
 
 __all__ = [
+    "AnalysisError",
     "BackendError",
     "CaseError",
     "Cases",

@@ -14,6 +14,7 @@
     ├── SearchError            a search cannot be understood
     ├── ComparisonError        a comparison matrix cannot be laid out as asked
     ├── PlotError              a plot cannot be drawn as asked
+    ├── AnalysisError          a summary, contrast or plot cannot be made as asked
     ├── RatingError            a rating, note or view, or a session of ratings, cannot be taken or told as asked
     ├── ExportError            a file cannot be written as asked
     ├── NotFoundError          no run, request or template of that name or id
@@ -117,6 +118,10 @@ class ComparisonError(_ProblemsError):
 
 class PlotError(PromptlabError):
     """A plot cannot be drawn as asked: a metric or column that is not there, or nothing to draw."""
+
+
+class AnalysisError(_ProblemsError):
+    """A summary, contrast or plot cannot be made as asked; `problems` lists every reason."""
 
 
 class RatingError(PromptlabError):

@@ -255,6 +255,14 @@ def setting_columns(run: RunRow) -> list[str]:
     return ["template", "version", *_swept_names(run)]
 
 
+def axes(store: Store, run: RunRow) -> list[str]:
+    """Return the columns of a trial frame by which its trials differ on purpose: `setting_columns` that vary."""
+    named = [(row[1], row[2]) for row in store.read(_TEMPLATES, (run.id,))]
+    names = {name for name, _ in named}
+    varies = {"template": len(names) > 1, "version": len(named) > len(names)}
+    return [column for column in setting_columns(run) if varies.get(column, True)]
+
+
 def _inputs(text: str) -> dict[str, Any]:
     return {name: _holdable(value) for name, value in json.loads(text).items()}
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from promptlab import _loop, _text, accounts, histories, reruns, results
 from promptlab.accounts import Spending
+from promptlab.analyses import Analysis
 from promptlab.cases import Cases
 from promptlab.errors import BackendError
 from promptlab.grids import ParameterGrid
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from promptlab.panels.monitor import Monitor
 
 
-class Run(Outlets):
+class Run(Analysis, Outlets):
     """A plan executed, and its results.
 
     `lab.run` and `lab.load` make one; see `promptlab.results.COLUMNS` for what `frame` holds.
@@ -107,6 +108,11 @@ class Run(Outlets):
         answer has its row as well.
         """
         return results.trial_frame(self._store, self._row)
+
+    @property
+    def axes(self) -> list[str]:
+        """The columns of `frame` that vary by plan: the template, its version, parameters and swept variables."""
+        return results.axes(self._store, self._row)
 
     @property
     def outputs(self) -> list[str | None]:

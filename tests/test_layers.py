@@ -28,6 +28,7 @@ LINES = (
     ("migrations", "writer", "store", "ledger"),
     ("jobs", "accounts", "unwritten", "checks", "forgetting", "merging", "judgements", "verdicts"),
     ("runner", "results", "search"),
+    ("analysis",),
     (
         "comparison",
         "effects",
@@ -42,7 +43,7 @@ LINES = (
         "plots",
         "versions",
     ),
-    ("finetuning", "lookups", "preferences", "promptdiffs", "reruns"),
+    ("analyses", "finetuning", "lookups", "preferences", "promptdiffs", "reruns"),
     ("panels",),
     ("live", "reports"),
     ("outlets",),
