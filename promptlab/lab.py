@@ -26,6 +26,7 @@ from promptlab import (
     unwritten,
     versions,
 )
+from promptlab.analyses import Runs
 from promptlab.backends._base import Backend, Secret
 from promptlab.backends.local import LocalModel
 from promptlab.backends.offline import OfflineBackend
@@ -422,6 +423,26 @@ class Lab:
         listed = [runs] if isinstance(runs, Run | str | int) else runs
         found = [results.find_run(self.store, run.id if isinstance(run, Run) else run) for run in listed]
         return compare(self.store, [run.id for run in found], **layout)
+
+    def analysis(self, runs: Iterable[Run | str | int]) -> Runs:
+        """Return several runs to be analysed together: summary, contrast, effects, best, variety, plot.
+
+        The column `run` says which is which; the same case is known by its values.
+
+        Parameters
+        ----------
+        runs
+            Runs, or their names or ids.
+
+        Raises
+        ------
+        NotFoundError
+            With the nearest name.
+        AnalysisError
+            When there is no run, or one is given twice.
+        """
+        listed = [runs] if isinstance(runs, Run | str | int) else runs
+        return Runs([run if isinstance(run, Run) else self.load(run) for run in listed])
 
     def request(self, request_id: int, *, attempt: int | None = None) -> LoggedRequest:
         """Return one logged request with every attempt: exact request, exact response, headers, `.as_curl()`.

@@ -263,6 +263,15 @@ def axes(store: Store, run: RunRow) -> list[str]:
     return [column for column in setting_columns(run) if varies.get(column, True)]
 
 
+def fixed(run: RunRow) -> dict[str, Any]:
+    """Return the parameters and template variables that are the same in all trials, by the columns they would have."""
+    cells, varied = run.plan["cells"], set(varying(run.plan["cells"]))
+    names = [name for cell in cells[:1] for name in cell if name not in varied]
+    return {
+        column: _groupable(cells[0][name]) for name, column in column_names(names, "param", taken=set(COLUMNS)).items()
+    }
+
+
 def _inputs(text: str) -> dict[str, Any]:
     return {name: _holdable(value) for name, value in json.loads(text).items()}
 

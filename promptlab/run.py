@@ -115,6 +115,11 @@ class Run(Analysis, Outlets):
         return results.axes(self._store, self._row)
 
     @property
+    def fixed(self) -> dict[str, Any]:
+        """The parameters that are the same in all trials, and so have no column in `frame`: model, max_tokens, ..."""
+        return results.fixed(self._row)
+
+    @property
     def outputs(self) -> list[str | None]:
         """What the model wrote, one a trial, in plan order; None where there is no answer."""
         column = self.frame()["output"]

@@ -34,7 +34,7 @@ def frame_of(
     return pd.DataFrame(rows, columns=[*order, name])
 
 
-def _row(
+def _row(  # noqa: PLR0917 - one place of use
     position: int,
     trial: dict[str, Any],
     value: float | None,

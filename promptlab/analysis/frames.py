@@ -13,10 +13,10 @@ from promptlab._json import compact
 from promptlab.errors import AnalysisError
 from promptlab.results import COLUMNS
 
-#: Columns of which less is better.
-LOWER_IS_BETTER = (
+#: Metrics of which less is better: measurements, and the built-in scorers of the same.
+LESS_IS_BETTER = (
     *("cost_usd", "latency_ms", "prompt_tokens", "cached_tokens", "completion_tokens"),
-    *("reasoning_tokens", "total_tokens"),
+    *("reasoning_tokens", "total_tokens", "cost", "latency", "length"),
 )
 #: Numeric columns that are names or places, not measurements.
 _NO_METRICS = {
@@ -103,6 +103,11 @@ def values(frame: pd.DataFrame, metric: str, *, failed_as: float | None = None) 
     return found if failed_as is None else found.mask(found.isna() & is_failed(frame), failed_as)
 
 
+def less_is_better(metric: str, said: bool | None, *, is_binary: bool) -> bool:  # noqa: FBT001 - the user's own word
+    """Return whether less of a metric is better: as the user said, or by its name; of a rate more is better."""
+    return metric in LESS_IS_BETTER and not is_binary if said is None else said
+
+
 def is_failed(frame: pd.DataFrame) -> pd.Series[Any]:
     """Return which trials were asked and have no answer."""
     return frame["status"] == "failed"
@@ -144,7 +149,7 @@ def columns_by(frame: pd.DataFrame, by: By, axes: Sequence[str]) -> list[str]:
         Listing the names that are no column, with the nearest one.
     """
     if by is None:
-        return list(dict.fromkeys([*(["run"] if "run" in axes else []), "template", *axes]))
+        return list(axes) if "template" in axes else ["template", *axes]
     named = [by] if isinstance(by, str) else list(by)
     problems = [_unknown(frame, name, "by") for name in named if name not in frame.columns]
     if problems:
@@ -215,7 +220,7 @@ def _unknown(frame: pd.DataFrame, name: Any, what: str) -> str:
 
 def _metrics_there(frame: pd.DataFrame) -> str:
     scored = [name for name in score_columns(frame) if is_numeric(frame[name])]
-    others = [name for name in LOWER_IS_BETTER if name in frame.columns]
+    others = [name for name in LESS_IS_BETTER if name in frame.columns]
     return f"metrics are {_listed([*scored, *others])}"
 
 

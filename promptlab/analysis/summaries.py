@@ -11,7 +11,7 @@ import pandas as pd
 from promptlab import _text, analysis
 from promptlab.analysis import frames, words
 from promptlab.analysis.frames import By
-from promptlab.analysis.tables import Table, table
+from promptlab.analysis.tables import Rich, Table
 from promptlab.stats import CONFIDENCE
 
 #: The columns of a summary behind those it is grouped by. Without a metric, those of one are left out.
@@ -49,7 +49,7 @@ def summary(
     rows: list[dict[str, Any]] = []
     for key, part in frames.groups(frame, columns):
         place = {labels[name]: value for name, value in key.items()}
-        for name in named or [None]:
+        for name in named or (None,):
             figures = group_figures(part, name, failed_as=failed_as, confidence=confidence, seed=seed)
             rows.append({**place, **figures})
     shown = [name for name in COLUMNS if named or name not in _OF_METRIC]
@@ -78,7 +78,7 @@ def group_figures(
         return {**_counted(part, has, failed), **found}
     values = frames.values(part, metric, failed_as=failed_as)
     has = values.notna()
-    interval = analysis.estimate(values[has].to_numpy(), part["case"][has].to_numpy(), confidence=confidence, seed=seed)
+    interval = analysis.estimate(list(values[has]), list(part["case"][has]), confidence=confidence, seed=seed)
     figures = {"metric": metric, "mean": interval.estimate, "low": interval.low, "high": interval.high}
     return {**figures, **_counted(part, has, failed), **found}
 
@@ -99,7 +99,7 @@ def _table(data: pd.DataFrame, by: list[str], frame: pd.DataFrame, named: list[s
     head = [*by, *several, *figures, "n", "cases", "failed", "missing", "cost", "latency", "tokens"]
     rows = [_row(row, by, scales, is_several=bool(several)) for row in data.to_dict("records")]
     title = f"Summary · {', '.join(named)}" if named else "Summary · nothing scored"
-    return table(data, title=title, verdict=_verdict(data, frame), head=head, rows=rows)
+    return Table(data, verdict=_verdict(data, frame), rich=Rich(title, head, rows))
 
 
 def _row(

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from promptlab import _text
 
 _SHOWN = 60  # rows in the rich form; the frame has all
+
+
+@dataclass(frozen=True, slots=True)
+class Rich:
+    """How a table is read by people: its title, and its figures as texts, with units and rounded."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
 class Table(pd.DataFrame):
@@ -19,26 +29,25 @@ class Table(pd.DataFrame):
     ----------
     verdict
         What the whole table shows, in sentences, one a line. `table["verdict"]` is a column, where there is one.
+    rich
+        What a notebook shows.
     """
 
-    _metadata: ClassVar[list[str]] = ["verdict", "_title", "_head", "_rows"]
+    _metadata = ["verdict", "rich"]  # noqa: RUF012 - pandas' own name for attributes that are no columns
     verdict: str
+    rich: Rich
+
+    def __init__(self, data: Any = None, *, verdict: str = "", rich: Rich = Rich("Table", (), ())) -> None:
+        super().__init__(data)
+        self.verdict, self.rich = verdict, rich
 
     @property
     def _constructor(self) -> type[pd.DataFrame]:
         return pd.DataFrame
 
     def _repr_html_(self) -> str:
-        more = len(self._rows) - _SHOWN
-        note = f"the first {_SHOWN} of {len(self._rows):,} rows" if more > 0 else ""
-        body = _text.html_table(self._rows[:_SHOWN], head=self._head) if self._rows else ""
+        rows = self.rich.rows
+        note = f"the first {_SHOWN} of {len(rows):,} rows" if len(rows) > _SHOWN else ""
+        grid = _text.html_table(rows[:_SHOWN], head=self.rich.head) if rows else ""
         said = _text.html_list(self.verdict.splitlines()) if self.verdict else ""
-        return _text.html_card(self._title, body + said, note=note)
-
-
-def table(data: pd.DataFrame, *, title: str, verdict: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-    """Return a frame as a table; head and rows are its rich form, as texts."""
-    made = Table(data)
-    made.verdict, made._title = verdict, title
-    made._head, made._rows = list(head), [list(row) for row in rows]
-    return made
+        return _text.html_card(self.rich.title, grid + said, note=note)

@@ -1,0 +1,179 @@
+"""The settings in order of a metric, and which of them may be the best: those that the best is not shown to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from promptlab import _text
+from promptlab.analysis import frames, pairs, summaries, words
+from promptlab.analysis.frames import By
+from promptlab.analysis.tables import Rich, Table
+from promptlab.errors import AnalysisError
+from promptlab.stats import CONFIDENCE
+
+#: The columns of a ranking, those of the setting standing behind the first; the figures are those of the summary.
+COLUMNS: Mapping[str, str] = {
+    "rank": "place by the mean, from 1",
+    **summaries.COLUMNS,
+    "difference": "mean paired difference to the first, over the cases that both have; 0 for the first itself",
+    "paired_cases": "how many these are",
+    "p_adjusted": "permutation p-value of it after Holm, over all settings but the first",
+    "among_best": "whether the first is not shown to beat it",
+}
+
+
+def best(
+    frame: pd.DataFrame,
+    axes: Sequence[str],
+    *,
+    metric: str | None = None,
+    by: By = None,
+    at_most: Mapping[str, float] | None = None,
+    lower_is_better: bool | None = None,
+    failed_as: float | None = None,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+    pooled: Sequence[str] = (),
+) -> Table:
+    """Return one row a setting, the best first; see `Analysis.best`."""
+    frames.check_confidence(confidence)
+    name = frames.one_metric(frame, metric)
+    frames.check_failed_as(frame, [name], failed_as)
+    columns = _axes_by(frame, by, [axis for axis in axes if axis not in pooled])
+    less = frames.less_is_better(name, lower_is_better, is_binary=frames.is_binary(frames.values(frame, name)))
+    ranked = _ranked(frame, columns, name, less, failed_as=failed_as, confidence=confidence, seed=seed)
+    allowed, left_out = _within(frame, ranked, at_most or {})
+    matched = [axis for axis in axes if axis not in columns and axis not in pooled]
+    values = frames.values(frame, name, failed_as=failed_as)
+    found = pairs.cells(frame, values, columns, matched)
+    data = _compared(allowed, found, less, confidence=confidence, seed=seed)
+    labels = summaries.own_names(columns)
+    shown = data.rename(columns=labels)[["rank", *labels.values(), *list(COLUMNS)[1:]]]
+    verdict = _verdict(data, columns, name, confidence, left_out, at_most or {}, frame)
+    return Table(shown, verdict=verdict, rich=_rich(data, columns, name, confidence, frame))
+
+
+def _axes_by(frame: pd.DataFrame, by: By, axes: Sequence[str]) -> list[str]:
+    """Return the columns that make a setting; a case's columns make none."""
+    columns = frames.columns_by(frame, by, axes)
+    strays = [name for name in columns if name not in axes and name != "template"]
+    if strays or not columns:
+        there = ", ".join(map(repr, axes)) or "nothing but cases and repeats"
+        named = ", ".join(map(_text.brief, strays)) or "by=[]"
+        msg = f"{named} did not vary by plan, so it makes no setting; {there} did. summary(by=...) groups by any column"
+        raise AnalysisError(msg)
+    return columns
+
+
+def _ranked(
+    frame: pd.DataFrame,
+    columns: Sequence[str],
+    metric: str,
+    less_is_better: bool,
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """Return the figures of each setting with its number and its rows, the best first; unknown ones stand last."""
+    rows = [
+        {"key": key, "part": part, "number": number, **summaries.group_figures(part, metric, **options)}
+        for number, (key, part) in enumerate(frames.groups(frame, columns))
+    ]
+    sign = 1 if less_is_better else -1
+    return sorted(rows, key=lambda row: (np.isnan(row["mean"]), sign * np.nan_to_num(row["mean"]), row["number"]))
+
+
+def _within(
+    frame: pd.DataFrame, ranked: list[dict[str, Any]], at_most: Mapping[str, float]
+) -> tuple[list[dict[str, Any]], int]:
+    """Return the settings whose figures are known to be within the limits, and how many are left out."""
+    frames.metrics(frame, list(at_most) or None)
+    kept = [row for row in ranked if all(_figure(row, name) <= limit for name, limit in at_most.items())]
+    if not kept and ranked:
+        said = ", ".join(f"{name}={limit!r}" for name, limit in at_most.items())
+        msg = f"no setting is known to have at most {said}; see the columns of summary(), or raise the limit"
+        raise AnalysisError(msg)
+    return kept, len(ranked) - len(kept)
+
+
+def _figure(row: Mapping[str, Any], name: str) -> float:
+    """Return what a limit is held against: the summary's figure (mean cost, median latency), else the mean."""
+    return float(row[name] if name in summaries.COLUMNS else frames.values(row["part"], name).mean())
+
+
+def _compared(
+    rows: list[dict[str, Any]],
+    found: pairs.Cells,
+    less_is_better: bool,
+    *,
+    confidence: float,
+    seed: int,
+) -> pd.DataFrame:
+    """Return the settings with their paired difference to the first, and whether it is shown to beat them."""
+    number = {frames.settings(level): place for place, level in enumerate(found.levels)}
+    first = number[frames.settings(rows[0]["key"])]
+    lines = []
+    for rank, row in enumerate(rows, start=1):
+        pairing = found.paired(number[frames.settings(row["key"])], first)
+        tested = pairs.difference(pairing.differences, confidence, seed)
+        tested = {**tested, "p": np.nan} if rank == 1 else tested
+        plain = {name: value for name, value in row.items() if name not in {"key", "part", "number"}}
+        gaps = {"gap": tested["difference"], "gap_low": tested["low"], "gap_high": tested["high"], "p": tested["p"]}
+        lines.append({"rank": rank, **row["key"], **plain, **gaps, "paired_cases": len(pairing.differences)})
+    data = pd.DataFrame(lines)
+    data["p_adjusted"], data["difference"] = pairs.adjusted(data["p"]), data["gap"]
+    is_worse = data["gap_low"] > 0 if less_is_better else data["gap_high"] < 0
+    data["among_best"] = ~((data["p_adjusted"] < 1 - confidence) & is_worse)
+    return data
+
+
+def _verdict(
+    data: pd.DataFrame,
+    columns: Sequence[str],
+    metric: str,
+    confidence: float,
+    left_out: int,
+    at_most: Mapping[str, float],
+    frame: pd.DataFrame,
+) -> str:
+    """Say which is first, how many may be as good, and what choosing it by these scores does to its score."""
+    first = data.iloc[0]
+    if np.isnan(first["mean"]):
+        return f"unknown: no setting has a value of {metric}"
+    scale = words.scale(metric, is_binary=frames.is_binary(frames.values(frame, metric)))
+    name = frames.settings({column: first[column] for column in columns})
+    ends = "unknown" if np.isnan(first["low"]) else f"{scale.bare(first['low'])} to {scale.bare(first['high'])}"
+    figure = f"{scale.value(first['mean'])} ({words.percent(confidence)} interval {ends})"
+    lines = [f"first of {_text.count(len(data), 'setting')} is {name}: {metric} {figure}"]
+    others = int(data["among_best"].sum()) - 1
+    if len(data) > 1:
+        lines.append(f"{words.count_of(others, len(data) - 1, 'other')} cannot be told apart from it"
+                     if others else "it is shown to beat every other setting")  # fmt: skip
+        lines.append("it was chosen by the same scores, so its own is likely too high: check it on new cases")
+    if left_out:
+        limits = ", ".join(f"{limit} of {limit_of}" for limit_of, limit in at_most.items())
+        lines.append(f"{_text.count(left_out, 'setting')} left out: above {limits}, or unknown")
+    return "\n".join(lines)
+
+
+def _rich(data: pd.DataFrame, columns: Sequence[str], metric: str, confidence: float, frame: pd.DataFrame) -> Rich:
+    scale = words.scale(metric, is_binary=frames.is_binary(frames.values(frame, metric)))
+    head = ["", *columns, metric, f"{words.percent(confidence)} interval", "n", "cases", "failed", "missing", "cost"]
+    rows = [_line(row, columns, scale) for row in data.to_dict("records")]
+    return Rich(f"Best by {metric}", [*head, "latency", "behind the first", "p adjusted", "among the best"], rows)
+
+
+def _line(row: Mapping[Hashable, Any], columns: Sequence[str], scale: words.Scale) -> list[str]:
+    ends = "unknown" if np.isnan(row["low"]) else f"{scale.bare(row['low'])} to {scale.bare(row['high'])}"
+    cost, latency = row["cost_usd"], row["latency_ms"]
+    return [
+        *(f"{row['rank']}.", *(frames.level_text(row[name]) for name in columns), scale.value(row["mean"]), ends),
+        *(f"{row[name]:,}" for name in ("n", "cases", "failed", "missing")),
+        _text.usd(None if np.isnan(cost) else cost),
+        _text.duration(None if np.isnan(latency) else latency / 1000),
+        "" if row["rank"] == 1 else scale.difference(row["difference"]),
+        "" if row["rank"] == 1 else words.p_cell(row["p_adjusted"]),
+        "yes" if row["among_best"] else "no",
+    ]
