@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from promptlab import _text, exports, finetuning
+from promptlab import _text, exports, finetuning, reports, results
+from promptlab.analyses import Analysis
 from promptlab.errors import ExportError
 from promptlab.exports import Format
 from promptlab.finetuning import Choice, Rated, Where, Written
+from promptlab.ledger import timestamp
 from promptlab.results import RunRow
 from promptlab.store import Store
 
@@ -17,18 +20,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Outlets:
+class Outlets(Analysis):
     """The part of a run that writes files; `promptlab.run.Run` has it."""
 
-    if TYPE_CHECKING:
-        _store: Store
-        _row: RunRow
-
-        def frame(self) -> pd.DataFrame:
-            """Return the trials."""
-
-        def summary(self) -> pd.DataFrame:
-            """Return what each setting scored."""
+    _store: Store
+    _row: RunRow
 
     def export(
         self,
@@ -129,3 +125,31 @@ class Outlets:
         """
         choice = Choice(where=where, min_score=min_score, rated=rated, pinned=pinned, flags=flags)
         return finetuning.write(self._store, self.frame(), path, choice, overwrite=overwrite)
+
+    def report(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write a report of the run as one HTML file, to send to a colleague or to print; return the path.
+
+        It shows what came out (scores with intervals, differences with a verdict in words, plots), what was asked
+        (templates, settings, the first cases), the first rows of the comparison matrix, errors, cost, tokens, latency,
+        methods, versions, and how to load the run. It runs no script and loads nothing; texts of models, files and
+        cases are shown as text. What a large run has too much of is cut, and the report says so.
+
+        Parameters
+        ----------
+        overwrite
+            Replace a file that is there.
+
+        Raises
+        ------
+        ExportError
+            When the file is there, or cannot be written.
+
+        >>> import tempfile
+        >>> from promptlab.testing import sample_lab
+        >>> with tempfile.TemporaryDirectory() as folder, sample_lab(f"{folder}/sample.db") as lab:
+        ...     lab.load("capitals").report(f"{folder}/capitals.html").name
+        'capitals.html'
+        """
+        self._row = results.run_row(self._store, self._row.id)
+        page = reports.html(self._store, self._row, self.frame(), self.axes, made_at=timestamp(time.time()))
+        return exports.save(path, page.encode(), overwrite=overwrite)

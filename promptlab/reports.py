@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from importlib import resources
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -55,19 +55,14 @@ def html(store: Store, run: RunRow, frame: pd.DataFrame, axes: Sequence[str], *,
         When it is made, UTC.
     """
     told = _Told(store, run, _Results(frame, axes, run.name))
-    return _page().render(told=told, run=run, made_at=made_at, limits=globals())
+    return _page().render(told=told, run=run, made_at=made_at)
 
 
 class _Results(Analysis):
     """The results of a run, read once for all that the report says of them."""
 
     def __init__(self, frame: pd.DataFrame, axes: Sequence[str], name: str) -> None:
-        self._frame, self._axes, self._named = frame, list(axes), name
-
-    @property
-    def name(self) -> str:
-        """The run's name, for the titles of plots."""
-        return self._named
+        self._frame, self._axes, self._name = frame, list(axes), name
 
     def frame(self) -> pd.DataFrame:
         """Return the trials."""
@@ -77,6 +72,13 @@ class _Results(Analysis):
     def axes(self) -> list[str]:
         """The columns that vary by design."""
         return self._axes
+
+    @property
+    def plots(self) -> Plots:
+        """The plots of the trials."""
+        from promptlab.plots import Plots  # noqa: PLC0415 - loads matplotlib
+
+        return Plots(self._frame, self._axes, self._name, contrast=self.contrast, effects=self.effects)
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,9 @@ class _Told:
         latency = frame["latency_ms"].dropna()
         states = results.counts(self.store, self.run.id)
         cost = "free" if spent.cost_usd == 0 and spent.attempts else _text.usd(spent.cost_usd)
-        took = _text.duration(latency.median() / 1000) if len(latency) else _text.UNKNOWN
-        slow = _text.duration(latency.quantile(0.95) / 1000) if len(latency) else _text.UNKNOWN
+        took, slow = (
+            _text.duration(float(latency.quantile(share)) / 1000 if len(latency) else None) for share in (0.5, 0.95)
+        )
         return [
             ("trials", f"{len(frame):,}"),
             *((state, f"{states.get(state, 0):,}") for state in ("ok", "failed", "stopped")),
@@ -129,7 +132,10 @@ class _Told:
         """What to know about the money and the state."""
         spent, reused = accounts.spending(self.store, self.run.id), int(self.results.frame()["reused"].sum())
         told = [
-            (self.run.status != "done", f"The run is {self.run.status}{f': {self.run.reason}' if self.run.reason else ''}."),
+            (
+                self.run.status != "done",
+                f"The run is {self.run.status}{f': {self.run.reason}' if self.run.reason else ''}.",
+            ),
             (reused, f"{_text.count(reused, 'trial')} took an answer that was bought before, at no cost to this run."),
             (spent.unknown, f"{_text.count(spent.unknown, 'attempt')} without a known end may have been billed."),
             (spent.unpriced, f"{_text.count(spent.unpriced, 'attempt')} without a price stand in no cost."),
@@ -144,10 +150,11 @@ class _Told:
         return self.results.summary(by, metric=None if self.is_scored else (self.metrics or None))
 
     @cached_property
-    def contrasts(self) -> list[Table]:
-        """How the levels of each axis differ, the template first."""
-        found = (self._asked(self.results.contrast, axis, self.metrics) for axis in self._axes if self.metrics)
-        return [table for table in found if table is not None]
+    def contrasts(self) -> list[tuple[str, Table]]:
+        """Each axis, and how its levels differ."""
+        axes = self._axes if self.metrics else []
+        found = [(axis, self._asked(self.results.contrast, axis, self.metrics)) for axis in axes]
+        return [(axis, table) for axis, table in found if table is not None]
 
     @cached_property
     def effects(self) -> list[Table]:
@@ -156,9 +163,9 @@ class _Told:
         return [table for table in found if table is not None]
 
     @cached_property
-    def verdicts(self) -> list[str]:
-        """What the contrasts say in words."""
-        return [line for table in self.contrasts for line in table.verdict.splitlines()]
+    def verdicts(self) -> list[tuple[str, str]]:
+        """What the contrasts say in words, each with its axis."""
+        return [(axis, line) for axis, table in self.contrasts for line in table.verdict.splitlines()]
 
     @cached_property
     def left_out(self) -> list[str]:
@@ -180,20 +187,20 @@ class _Told:
     @cached_property
     def pictures(self) -> list[Markup]:
         """The plots that this run has something for."""
-        drawn = filter(None, map(self._drawn, self._plots(self.results.plot)))
+        drawn = filter(None, map(self._drawn, self._plots(self.results.plots)))
         return list(islice(drawn, PICTURES))
 
     def _plots(self, plot: Plots) -> Iterator[Callable[[], Plot]]:
         """Yield what may be drawn; whoever draws finds out whether there is anything for it."""
         for name in self.metrics if self.is_scored else ():
-            yield lambda name=name: plot.heatmap(name)
-            yield lambda name=name: plot.line(name)
-        for table in self.contrasts:
+            yield partial(plot.heatmap, name)
+            yield partial(plot.line, name)
+        for _, table in self.contrasts:
             for name in self.metrics:
-                yield lambda table=table, name=name: plot.forest(table, name)
+                yield partial(plot.forest, table, name)
         for name in self.metrics[:1] if self.is_scored else ():
-            yield lambda name=name: plot.pareto(name)
-            yield lambda name=name: plot.effects(name)
+            yield partial(plot.pareto, name)
+            yield partial(plot.effects, name)
         yield plot.latency
         yield plot.tokens
 
@@ -230,9 +237,24 @@ class _Told:
     # What was asked
 
     @cached_property
+    def asked(self) -> str:
+        """The size of the run, and whom it asked."""
+        plan = self.run.plan
+        sizes = {
+            "template": len(plan["templates"]),
+            "setting": len(plan["cells"]),
+            "case": plan["cases"],
+            "repeat": plan["repeats"],
+        }
+        models = _values(plan["cells"], "model")
+        return f"{' × '.join(_text.count(number, noun) for noun, number in sizes.items())}, asked of {models}"
+
+    @cached_property
     def templates(self) -> list[tuple[str, list[tuple[str, str]]]]:
         """The templates by name and version, each with its messages as they are before a case is filled in."""
-        versions = dict(self.results.frame()[["template", "version"]].drop_duplicates().itertuples(index=False))
+        versions: dict[str, int] = dict(
+            self.results.frame()[["template", "version"]].drop_duplicates().itertuples(index=False)
+        )
         found = reruns.templates_of(self.store, self.run)[:TEMPLATES]
         return [
             (
@@ -287,13 +309,11 @@ from runs where id = ?
 def _page() -> Template:
     """Return the page; what it prints is shown with hidden characters made visible, and escaped."""
     text = resources.files("promptlab").joinpath("data/report.html").read_text(encoding="utf-8")
-    return Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_printed,
-    ).from_string(text)
+    page = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_printed
+    )
+    page.globals |= {name: value for name, value in globals().items() if name.isupper()} | {"count": _text.count}
+    return page.from_string(text)
 
 
 def _printed(value: Any) -> Any:

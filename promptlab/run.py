@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from promptlab import _loop, _text, accounts, histories, reruns, results
 from promptlab.accounts import Spending
-from promptlab.analyses import Analysis
 from promptlab.cases import Cases
 from promptlab.errors import BackendError
 from promptlab.grids import ParameterGrid
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from promptlab.panels.monitor import Monitor
 
 
-class Run(Analysis, Outlets):
+class Run(Outlets):
     """A plan executed, and its results.
 
     `lab.run` and `lab.load` make one; see `promptlab.results.COLUMNS` for what `frame` holds.

@@ -125,9 +125,7 @@ def _key(ax: Axes, first: list[int], names: list[str], data: pd.DataFrame, place
     ax.legend(entries, texts, loc="upper left", bbox_to_anchor=(1.0, 1.02), handlelength=2.6)
 
 
-def _alt(
-    data: pd.DataFrame, places: list[tuple[int, ...]], metric: str, x: str, names: list[str], better: str
-) -> str:
+def _alt(data: pd.DataFrame, places: list[tuple[int, ...]], metric: str, x: str, names: list[str], better: str) -> str:
     best, worst = data["mean"].idxmax(), data["mean"].idxmin()
     if better == "lower":
         best, worst = worst, best
@@ -157,7 +155,9 @@ def cost(attempts: pd.DataFrame | None, name: str, *, ax: Axes | None) -> Plot:
         ax.step(data["seconds"] / scale, data["total_usd"], where="post", color=_style.COLOURS[0], linewidth=1.8)
         bad = data[data["state"] != "ok"]
         if len(bad):
-            ax.plot(bad["seconds"] / scale, bad["total_usd"], "x", color=_style.COLOURS[1], label="attempt without answer")
+            ax.plot(
+                bad["seconds"] / scale, bad["total_usd"], "x", color=_style.COLOURS[1], label="attempt without answer"
+            )
             ax.legend(loc="upper left")
         ax.plot([seconds / scale], [total], "o", color=_style.COLOURS[0])
         ax.annotate(

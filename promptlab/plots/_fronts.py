@@ -19,9 +19,7 @@ _LOG_FROM = 30.0  # the dearest over the cheapest from which the axis is logarit
 _MOST_LISTED = 9  # points of the frontier in the key
 
 
-def pareto(
-    frame: pd.DataFrame, metric: str, cost: str, axes: Sequence[str], *, better: str, ax: Axes | None
-) -> Plot:
+def pareto(frame: pd.DataFrame, metric: str, cost: str, axes: Sequence[str], *, better: str, ax: Axes | None) -> Plot:
     """Draw every setting's metric against its cost, and the frontier: the settings that no other beats in both."""
     by = [_numbers.levels(frame, name, "axis") for name in axes]
     data, dear = _both(frame, metric, cost, by)
@@ -52,9 +50,7 @@ def pareto(
         return finished("pareto", ax, data, own=own, title=title, alt=alt, note=_style.drawable(note))
 
 
-def _both(
-    frame: pd.DataFrame, metric: str, cost: str, by: list[_numbers.Levels]
-) -> tuple[pd.DataFrame, str]:
+def _both(frame: pd.DataFrame, metric: str, cost: str, by: list[_numbers.Levels]) -> tuple[pd.DataFrame, str]:
     """Return the cells of the metric with those of the cost beside them, and what has no cost."""
     data, _ = _numbers.cells(frame, metric, by)
     costs, _ = _numbers.cells(frame, cost, by)
@@ -74,7 +70,9 @@ def _both(
 def _setting(row: Any, axes: Sequence[str]) -> str:
     """Return a setting in words: the template's name bare, parameters with theirs."""
     parts = [
-        _style.named(row.iloc[place]) if name in ("template", "model", "run") else f"{name} {_style.named(row.iloc[place])}"
+        _style.named(row.iloc[place])
+        if name in ("template", "model", "run")
+        else f"{name} {_style.named(row.iloc[place])}"
         for place, name in enumerate(axes)
     ]
     return ", ".join(parts) or "all trials"

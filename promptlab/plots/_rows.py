@@ -145,7 +145,11 @@ def _spread_alt(
 
     def said(at: Any) -> str:
         row = data.iloc[at]
-        far = f", 95 % are below {say(row['p95'])}" if kind == "latency" else f", middle half {say(row['p25'])} to {say(row['p75'])}"
+        far = (
+            f", 95 % are below {say(row['p95'])}"
+            if kind == "latency"
+            else f", middle half {say(row['p25'])} to {say(row['p75'])}"
+        )
         return f"{_style.named(row.iloc[0])} with {say(row['p50'])}{far}"
 
     if len(data) == 1:
@@ -187,7 +191,9 @@ def _shares(frame: pd.DataFrame, metric: str, levels: _numbers.Levels, *, ax: Ax
         ax.set_xlim(-0.02, 1.02)
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         is_yes = per_row == 1
-        ax.set_xlabel(_style.shown(f"share of answers with {metric} = 1" if is_yes else f"share of answers by {metric}"))
+        ax.set_xlabel(
+            _style.shown(f"share of answers with {metric} = 1" if is_yes else f"share of answers by {metric}")
+        )
         if not is_yes:
             ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02))
         sizes = data[data["place"] == 0]
@@ -262,7 +268,9 @@ def tokens(frame: pd.DataFrame, by: str | None, *, ax: Axes | None) -> Plot:
         ends = [data["mean"] - data["low"], data["high"] - data["mean"]]
         ax.errorbar(data["mean"], rows, xerr=ends, fmt="none", color=_style.ink(ax), capsize=3, linewidth=1.2)
         for row, (_, cell) in zip(rows, data.iterrows(), strict=True):
-            _at_end(ax, cell["high"] if not math.isnan(cell["high"]) else cell["mean"], row, _style.number(cell["mean"]))
+            _at_end(
+                ax, cell["high"] if not math.isnan(cell["high"]) else cell["mean"], row, _style.number(cell["mean"])
+            )
         _name_rows(ax, levels)
         ax.margins(x=0.08)
         ax.set_xlim(left=0)
@@ -273,7 +281,9 @@ def tokens(frame: pd.DataFrame, by: str | None, *, ax: Axes | None) -> Plot:
             f"{_numbers.sizes(data, 'row')}."
         )
         alt = _token_alt(data, levels)
-        return finished("tokens", ax, data, own=own, title=_style.shown(f"tokens{_by(levels)}", 120), alt=alt, note=note)
+        return finished(
+            "tokens", ax, data, own=own, title=_style.shown(f"tokens{_by(levels)}", 120), alt=alt, note=note
+        )
 
 
 _TOTAL = "tokens of the prompt and the answer"
