@@ -17,6 +17,7 @@
     ├── AnalysisError          a summary, contrast or plot cannot be made as asked
     ├── RatingError            a rating, note or view, or a session of ratings, cannot be taken or told as asked
     ├── ExportError            a file cannot be written as asked
+    ├── ScoreError             a scorer cannot be made or applied as asked
     ├── NotFoundError          no run, request or template of that name or id
     └── RunError               a run ended early, and `on_error="stop"` asked to hear of it
 
@@ -130,6 +131,10 @@ class RatingError(PromptlabError):
 
 class ExportError(PromptlabError):
     """A file cannot be written as asked."""
+
+
+class ScoreError(_ProblemsError):
+    """A scorer cannot be made, or not be applied to these cases; `problems` lists every reason."""
 
 
 class NotFoundError(PromptlabError, LookupError):

@@ -19,6 +19,7 @@ LISTING = [
     errors.SearchError,
     errors.ComparisonError,
     errors.AnalysisError,
+    errors.ScoreError,
 ]
 
 
