@@ -109,7 +109,7 @@ class _Told:
     def facts(self) -> list[tuple[str, str]]:
         """How many trials there were, what became of them, and what they took."""
         frame, spent = self.results.frame(), accounts.spending(self.store, self.run.id)
-        latency = frame["latency_ms"].dropna()
+        latency = frame.loc[frame["status"] == "ok", "latency_ms"].dropna()
         states = results.counts(self.store, self.run.id)
         cost = "free" if spent.cost_usd == 0 and spent.attempts else _text.usd(spent.cost_usd)
         took, slow = (
