@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from promptlab.analysis.frames import By
     from promptlab.analysis.tables import Table
+    from promptlab.plots import Plots
 
 
 class Analysis:
@@ -34,6 +35,21 @@ class Analysis:
     def axes(self) -> list[str]:
         """The columns of the frame that were varied on purpose: template, version, parameters; not case and repeat."""
         raise NotImplementedError
+
+    @property
+    def name(self) -> str:
+        """What a plot is headed with."""
+        raise NotImplementedError
+
+    @property
+    def plot(self) -> Plots:
+        """The plots: `.plot.heatmap(...)`, `.line`, `.pareto`, `.distribution`, `.latency`, `.forest`, `.effects`, ...
+
+        Each returns a `promptlab.plots.Plot`, with its data, its axes and a sentence that says what is seen.
+        """
+        from promptlab.plots import Plots  # noqa: PLC0415 - loads pandas and matplotlib
+
+        return Plots(*self._studied(), self.name)
 
     def _studied(self) -> tuple[pd.DataFrame, list[str]]:
         """Return the frame and its axes, read together."""

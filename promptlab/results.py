@@ -267,9 +267,8 @@ def fixed(run: RunRow) -> dict[str, Any]:
     """Return the parameters and template variables that are the same in all trials, by the columns they would have."""
     cells, varied = run.plan["cells"], set(varying(run.plan["cells"]))
     names = [name for cell in cells[:1] for name in cell if name not in varied]
-    return {
-        column: _groupable(cells[0][name]) for name, column in column_names(names, "param", taken=set(COLUMNS)).items()
-    }
+    columns = column_names(names, "param", taken=set(COLUMNS))
+    return {column: _groupable(cells[0][name]) for name, column in columns.items()}
 
 
 def _inputs(text: str) -> dict[str, Any]:

@@ -45,8 +45,8 @@ def contrast(
     frame: pd.DataFrame,
     axes: Sequence[str],
     axis: str,
-    *,
     metric: str | Sequence[str] | None = None,
+    *,
     levels: Sequence[Any] | None = None,
     against: Any = None,
     by: By = None,
@@ -132,23 +132,26 @@ class _Study:
 
     def sentence(self, row: Mapping[Hashable, Any], inner: pd.DataFrame | None) -> str:
         """Return what one contrast shows, and in how many settings of its own it does."""
-        said = self._overall(row)
-        where = f"{row['setting']}: " if row["setting"] else ""
-        measure = "" if len(self.scales) == 1 else f" in {row['metric']}"
-        return f"{where}{said}{measure}{self._by_setting(row, inner)}"
+        measure = [] if len(self.scales) == 1 else [_text.clipped(str(row["metric"]), 60)]
+        where = [row["setting"]] if row["setting"] else []
+        return ": ".join([*measure, *where, f"{self._overall(row)}{self._by_setting(row, inner)}"])
 
     def _overall(self, row: Mapping[Hashable, Any]) -> str:
-        one, other = frames.level_text(row["level"]), frames.level_text(row["against"])
+        one, other = self._named(row["level"]), self._named(row["against"])
         if row["cases"] < 2:  # noqa: PLR2004 - one case says nothing of others
             few = "no paired case" if row["cases"] == 0 else "only 1 paired case"
             return f"{one} against {other} unknown: {few}{_dropped(row)}"
         scale, verdict = self.scales[row["metric"]], outcome(row, self.less_is_better(row["metric"]), self.confidence)
         if not verdict:
             gap = f"{scale.difference(row['difference'])} ({self._interval(row, 1)})"
-            return f"no difference shown between {one} and {other}: {gap}{self._settling(row, scale)}"
+            return f"no difference shown: {one} minus {other} is {gap}{self._settling(row, scale)}"
         sign = 1 if row["difference"] > 0 else -1
         better, worse = (one, other) if verdict > 0 else (other, one)
         return f"{better} beats {worse} by {scale.difference(abs(row['difference']))} ({self._interval(row, sign)})"
+
+    def _named(self, level: Any) -> str:
+        """Return a level as it is called; a bare number is no name."""
+        return frames.level_text(level) if isinstance(level, str) else frames.settings({self.axis: level})
 
     def _interval(self, row: Mapping[Hashable, Any], sign: int) -> str:
         scale = self.scales[row["metric"]]
@@ -176,14 +179,15 @@ class _Study:
         ]
         less = self.less_is_better(str(row["metric"]))
         ends = [outcome(each, less, self.confidence) for each in same.to_dict("records")]
-        better = frames.level_text(row["level"]), frames.level_text(row["against"])
+        sides = self._named(row["level"]), self._named(row["against"])
         said = [
             f"{name} is better in {words.count_of(ends.count(sign), len(ends), 'setting')}"
-            for name, sign in zip(better, (1, -1), strict=True)
+            for name, sign in zip(sides, (1, -1), strict=True)
             if ends.count(sign) and sign != outcome(row, less, self.confidence)
         ]
         still = ends.count(0)
-        said.append(f"{words.count_of(still, len(ends), 'setting')} remain{'s' if still == 1 else ''} open")
+        share = "none" if not still else f"{still:,}"
+        said.append(f"{share} of {_text.count(len(ends), 'setting')} remain{'' if still > 1 else 's'} open")
         return "; " + ", ".join(said)
 
 

@@ -84,7 +84,7 @@ def cells(frame: pd.DataFrame, values: pd.Series[Any], level: Sequence[str], mat
     amount = np.where(known, values.to_numpy(), 0.0)
 
     def summed(weights: NDArray[Any]) -> NDArray[np.float64]:
-        return np.bincount(place, weights, minlength=math.prod(shape)).reshape(shape)
+        return np.bincount(place, weights, minlength=math.prod(shape)).astype(np.float64).reshape(shape)
 
     n = summed(known).astype(np.int64)
     mean = np.divide(summed(amount), n, out=np.full(shape, np.nan), where=n > 0)

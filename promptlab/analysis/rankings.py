@@ -44,17 +44,19 @@ def best(
     name = frames.one_metric(frame, metric)
     frames.check_failed_as(frame, [name], failed_as)
     columns = _axes_by(frame, by, [axis for axis in axes if axis not in pooled])
-    less = frames.less_is_better(name, lower_is_better, is_binary=frames.is_binary(frames.values(frame, name)))
-    ranked = _ranked(frame, columns, name, less, failed_as=failed_as, confidence=confidence, seed=seed)
+    values = frames.values(frame, name, failed_as=failed_as)
+    is_binary = frames.is_binary(values)
+    less = frames.less_is_better(name, lower_is_better, is_binary=is_binary)
+    ranked = _ranked(frame, columns, name, less_is_better=less, failed_as=failed_as, confidence=confidence, seed=seed)
     allowed, left_out = _within(frame, ranked, at_most or {})
     matched = [axis for axis in axes if axis not in columns and axis not in pooled]
-    values = frames.values(frame, name, failed_as=failed_as)
     found = pairs.cells(frame, values, columns, matched)
-    data = _compared(allowed, found, less, confidence=confidence, seed=seed)
+    data = _compared(allowed, found, less_is_better=less, confidence=confidence, seed=seed)
     labels = summaries.own_names(columns)
     shown = data.rename(columns=labels)[["rank", *labels.values(), *list(COLUMNS)[1:]]]
-    verdict = _verdict(data, columns, name, confidence, left_out, at_most or {}, frame)
-    return Table(shown, verdict=verdict, rich=_rich(data, columns, name, confidence, frame))
+    scale = words.scale(name, is_binary=is_binary)
+    said = [*_verdict(data, columns, name, confidence, scale), *_limits(left_out, at_most or {})]
+    return Table(shown, verdict="\n".join(said), rich=_rich(data, columns, name, confidence, scale))
 
 
 def _axes_by(frame: pd.DataFrame, by: By, axes: Sequence[str]) -> list[str]:
@@ -73,6 +75,7 @@ def _ranked(
     frame: pd.DataFrame,
     columns: Sequence[str],
     metric: str,
+    *,
     less_is_better: bool,
     **options: Any,
 ) -> list[dict[str, Any]]:
@@ -106,8 +109,8 @@ def _figure(row: Mapping[str, Any], name: str) -> float:
 def _compared(
     rows: list[dict[str, Any]],
     found: pairs.Cells,
-    less_is_better: bool,
     *,
+    less_is_better: bool,
     confidence: float,
     seed: int,
 ) -> pd.DataFrame:
@@ -130,19 +133,12 @@ def _compared(
 
 
 def _verdict(
-    data: pd.DataFrame,
-    columns: Sequence[str],
-    metric: str,
-    confidence: float,
-    left_out: int,
-    at_most: Mapping[str, float],
-    frame: pd.DataFrame,
-) -> str:
+    data: pd.DataFrame, columns: Sequence[str], metric: str, confidence: float, scale: words.Scale
+) -> list[str]:
     """Say which is first, how many may be as good, and what choosing it by these scores does to its score."""
     first = data.iloc[0]
     if np.isnan(first["mean"]):
-        return f"unknown: no setting has a value of {metric}"
-    scale = words.scale(metric, is_binary=frames.is_binary(frames.values(frame, metric)))
+        return [f"unknown: no setting has a value of {metric}"]
     name = frames.settings({column: first[column] for column in columns})
     ends = "unknown" if np.isnan(first["low"]) else f"{scale.bare(first['low'])} to {scale.bare(first['high'])}"
     figure = f"{scale.value(first['mean'])} ({words.percent(confidence)} interval {ends})"
@@ -152,14 +148,15 @@ def _verdict(
         lines.append(f"{words.count_of(others, len(data) - 1, 'other')} cannot be told apart from it"
                      if others else "it is shown to beat every other setting")  # fmt: skip
         lines.append("it was chosen by the same scores, so its own is likely too high: check it on new cases")
-    if left_out:
-        limits = ", ".join(f"{limit} of {limit_of}" for limit_of, limit in at_most.items())
-        lines.append(f"{_text.count(left_out, 'setting')} left out: above {limits}, or unknown")
-    return "\n".join(lines)
+    return lines
 
 
-def _rich(data: pd.DataFrame, columns: Sequence[str], metric: str, confidence: float, frame: pd.DataFrame) -> Rich:
-    scale = words.scale(metric, is_binary=frames.is_binary(frames.values(frame, metric)))
+def _limits(left_out: int, at_most: Mapping[str, float]) -> list[str]:
+    said = ", ".join(f"{name} above {limit}" for name, limit in at_most.items())
+    return [f"{_text.count(left_out, 'setting')} left out: {said}, or unknown"] if left_out else []
+
+
+def _rich(data: pd.DataFrame, columns: Sequence[str], metric: str, confidence: float, scale: words.Scale) -> Rich:
     head = ["", *columns, metric, f"{words.percent(confidence)} interval", "n", "cases", "failed", "missing", "cost"]
     rows = [_line(row, columns, scale) for row in data.to_dict("records")]
     return Rich(f"Best by {metric}", [*head, "latency", "behind the first", "p adjusted", "among the best"], rows)

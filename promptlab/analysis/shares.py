@@ -16,7 +16,7 @@ from promptlab.errors import AnalysisError
 #: The columns of a table of effects.
 COLUMNS: Mapping[str, str] = {
     "metric": "which score or measurement",
-    "term": "an axis, two axes together (`template × temperature`), the case, or the rest: chance and what is not named",
+    "term": "an axis, two axes together (`template × temperature`), the case, or the rest (chance, what is not named)",
     "share": "of the metric's variance, between 0 and 1; missing where nothing varies",
     "df": "degrees of freedom",
     "p": "p-value of the term; missing where there is no test, as for the rest",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -103,7 +103,7 @@ def _table(data: pd.DataFrame, by: list[str], frame: pd.DataFrame, named: list[s
 
 
 def _row(
-    row: Mapping[str, Any], by: Sequence[str], scales: Mapping[str, words.Scale], *, is_several: bool
+    row: Mapping[Hashable, Any], by: Sequence[str], scales: Mapping[str, words.Scale], *, is_several: bool
 ) -> list[str]:
     figures: list[str] = []
     if "metric" in row:

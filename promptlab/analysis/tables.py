@@ -38,7 +38,7 @@ class Table(pd.DataFrame):
     rich: Rich
 
     def __init__(self, data: Any = None, *, verdict: str = "", rich: Rich = Rich("Table", (), ())) -> None:
-        super().__init__(data)
+        super().__init__(data)  # type: ignore[call-arg]  # the stubs know only __new__
         self.verdict, self.rich = verdict, rich
 
     @property

@@ -154,7 +154,7 @@ def _verdict(data: pd.DataFrame) -> str:
     if agreed.empty:
         return "unknown: no case was answered twice in one setting; run it with repeats= of 2 or more"
     by = [name for name in data.columns if name not in COLUMNS]
-    most, least = agreed.loc[agreed["mean"].idxmax()], agreed.loc[agreed["mean"].idxmin()]
+    most, least = agreed.iloc[agreed["mean"].argmax()], agreed.iloc[agreed["mean"].argmin()]
     if len(agreed) == 1 or not by:
         return f"two repeats agree in {_percent(most['mean'])} of pairs"
     ends = [f"{_percent(row['mean'])} ({frames.settings({name: row[name] for name in by})})" for row in (most, least)]
