@@ -13,7 +13,6 @@
     │   └── ReadOnlyError      the file can be read but not written
     ├── SearchError            a search cannot be understood
     ├── ComparisonError        a comparison matrix cannot be laid out as asked
-    ├── PlotError              a plot cannot be drawn as asked
     ├── AnalysisError          a summary, contrast or plot cannot be made as asked
     ├── RatingError            a rating, note or view, or a session of ratings, cannot be taken or told as asked
     ├── ExportError            a file cannot be written as asked
@@ -115,10 +114,6 @@ class SearchError(_ProblemsError):
 
 class ComparisonError(_ProblemsError):
     """A comparison matrix cannot be laid out as asked; `problems` lists every reason."""
-
-
-class PlotError(PromptlabError):
-    """A plot cannot be drawn as asked: a metric or column that is not there, or nothing to draw."""
 
 
 class AnalysisError(_ProblemsError):

@@ -20,7 +20,7 @@ from promptlab import _text, accounts, reruns, results
 from promptlab._json import canonical, readable
 from promptlab.analyses import Analysis
 from promptlab.comparison import Table as Comparison
-from promptlab.errors import AnalysisError, ComparisonError, PlotError
+from promptlab.errors import AnalysisError, ComparisonError
 from promptlab.panels import _matrix_snapshot
 from promptlab.results import RunRow
 from promptlab.store import Store
@@ -208,7 +208,7 @@ class _Told:
     def _drawn(draw: Callable[[], Plot]) -> Markup | None:
         try:
             return Markup(draw()._repr_mimebundle_()[0]["text/html"])  # noqa: S704 - escaped where it is made
-        except (PlotError, AnalysisError):
+        except AnalysisError:
             return None
 
     @staticmethod

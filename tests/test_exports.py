@@ -13,6 +13,7 @@ from promptlab._text import visible
 from promptlab.errors import ExportError
 from promptlab.exports import export, format_of, markdown, write
 from promptlab.testing import sample_lab
+from test_readme import ROOT, run_script, script
 
 FRAME = pd.DataFrame(
     {"output": ["=1+1", "plain", None, "-5"], "cost_usd": [-1.0, 2.0, None, 0.5], "reused": [True] * 4}
@@ -246,3 +247,11 @@ def test_the_trials_as_markdown(tmp_path):
         assert run.to_markdown("frame") == markdown(run.frame(), chars=300)
         with pytest.raises(ExportError, match="table='rows': 'summary', 'frame' or a DataFrame is needed"):
             run.to_markdown("rows")
+
+
+def test_the_examples_of_its_page_run(tmp_path):
+    """What docs/export.md shows works, in order, in an empty folder."""
+    page = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    done = run_script(script(page), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {path.suffix for path in tmp_path.iterdir()} >= {".csv", ".jsonl", ".parquet", ".txt", ".html"}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from promptlab.plots import _numbers, _style
+from promptlab.plots import _numbers, _style, _units
 from promptlab.plots._plot import Plot, finished
+from promptlab.plots._units import Unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,39 +15,68 @@ if TYPE_CHECKING:
 
 _PLOT_IN = 5.2  # the width that cells share, in inches
 _ROOMY_IN, _NARROW_IN = 0.78, 0.42  # cells from which on the interval, and the mean, can be read
+_MANY_ROWS = 12  # where each gets one line instead of two
+_WIDE_IN = 1.25  # cells in which mean and interval stand side by side
+_LEAST_RANGE = 0.4  # of the colours of a rate: what differs by a few points looks as if it did
 
 
-def heatmap(frame: pd.DataFrame, metric: str, x: str, y: str, *, better: str, ax: Axes | None) -> Plot:
+def heatmap(
+    frame: pd.DataFrame, metric: str, x: str, y: str, *, lower_is_better: bool | None, ax: Axes | None
+) -> Plot:
     """Draw the mean of a metric in each cell of two columns, with its interval."""
     from matplotlib import colormaps  # noqa: PLC0415 - costs 0.3 s, so only where it is used
-    from matplotlib.colors import Normalize  # noqa: PLC0415 - as above
 
     across, down = _numbers.levels(frame, x, "x"), _numbers.levels(frame, y, "y")
     data, places = _numbers.cells(frame, metric, [across, down])
-    own, width = ax is None, _PLOT_IN / len(across.values)
-    is_rate = _numbers.is_rate(_numbers.values_of(frame, metric))
-    scale = Normalize(0, 1) if is_rate else Normalize(data["mean"].min(), data["mean"].max())
+    unit, is_less = _units.unit_of(frame, metric), _numbers.is_less_better(frame, metric, lower_is_better)
+    lines = _lines(len(across.values), len(down.values))
+    own, scale = ax is None, _colour_range(data["mean"], unit)
     with _style.styled(ax):
-        ax = ax or _style.new_axes(_style.height(len(down.values), each=0.5 if width >= _ROOMY_IN else 0.32, rest=1.6))
-        grid = _grid(data["mean"], places, len(across.values), len(down.values))
+        each = 0.5 if lines == 2 else 0.32  # noqa: PLR2004 - lines of text
+        ax = ax or _style.new_axes(_style.height(len(down.values), each=each, rest=1.65 + _tilted(across)[1]))
         ax.grid(visible=False)
-        ax.set_facecolor("#F0F2F5")
-        ax.patch.set(hatch="////", edgecolor="#C3CAD3", linewidth=0)
-        colours = colormaps[_style.MAP if better == "higher" else f"{_style.MAP}_r"]
-        mesh = ax.pcolormesh(grid, cmap=colours, norm=scale, edgecolors="white", linewidth=1.5)
+        ax.patch.set(facecolor="#F0F2F5", hatch="////", edgecolor="#C3CAD3", linewidth=0)
+        colours = colormaps[f"{_style.MAP}_r" if is_less else _style.MAP]
+        mesh = ax.pcolormesh(
+            _grid(data["mean"] * unit.factor, places, len(across.values), len(down.values)),
+            cmap=colours,
+            norm=scale,
+            edgecolors="white",
+            linewidth=1.5,
+        )
         for at, (column, row) in enumerate(places):
-            _say(ax, data.iloc[at], column, row, colours(scale(data["mean"].iloc[at])), width)
+            _say(ax, data.iloc[at], column, row, colours(scale(data["mean"].iloc[at] * unit.factor)), unit, lines)
         _frame(ax, across, down)
         bar = _style.top_figure(ax).colorbar(mesh, ax=ax, aspect=30, pad=0.02, fraction=0.05)
-        bar.set_label(_style.shown(f"mean {metric}", 40))
+        bar.set_label(f"mean {unit.label}")
+        unit.format(bar.ax.yaxis)
         bar.outline.set_visible(False)  # type: ignore[operator]  # matplotlib's own stubs take it for a method
-        brackets = "below it its 95 % interval" if width >= _ROOMY_IN else "its 95 % interval is in .data"
-        empty = len(across.values) * len(down.values) - len(data) + int(data["mean"].isna().sum())
-        hatched = f" Hatched: {empty} without a value." if empty else ""
-        note = f"Mean by case, {brackets}; {_numbers.sizes(data, 'cell')}.{hatched}"
-        alt = _alt(data, metric, x, y, better)
-        title = _style.shown(f"{metric} by {y} and {x}", 140)
-        return finished("heatmap", ax, data, own=own, title=title, alt=alt, note=_style.drawable(note))
+        note = f"{_reading(lines)}; {_numbers.sizes(data, 'cell')}.{_empty(data, across, down)}"
+        alt = _alt(data, places, across, down, metric, unit, is_less=is_less)
+        return finished("heatmap", ax, data, own=own, title=f"{metric} by {x} and {y}", alt=alt, note=note)
+
+
+def _lines(columns: int, rows: int) -> int:
+    """Return how much a cell can say: 2 lines, 1 with both figures, 0 the mean alone, -1 nothing."""
+    width = _PLOT_IN / columns
+    if width < _ROOMY_IN:
+        return 0 if width >= _NARROW_IN else -1
+    return 2 if rows <= _MANY_ROWS else 1 if width >= _WIDE_IN else 0
+
+
+def _reading(lines: int) -> str:
+    where = {2: "below it", 1: "beside it"}.get(lines)
+    return f"Means, {where} their 95 % intervals over cases" if where else "Means; the 95 % intervals are in .data"
+
+
+def _colour_range(means: pd.Series[float], unit: Unit) -> Any:
+    from matplotlib.colors import Normalize  # noqa: PLC0415 - as above
+
+    low, high = means.min() * unit.factor, means.max() * unit.factor
+    if unit.kind == "rate" and high - low < _LEAST_RANGE:
+        low = min(max(0.0, (low + high - _LEAST_RANGE) / 2), 1 - _LEAST_RANGE)
+        high = low + _LEAST_RANGE
+    return Normalize(low, high if high > low else low + (abs(low) or 1.0) * 0.1)
 
 
 def _grid(means: pd.Series[float], places: list[tuple[int, ...]], columns: int, rows: int) -> Any:
@@ -58,43 +88,45 @@ def _grid(means: pd.Series[float], places: list[tuple[int, ...]], columns: int, 
     return np.ma.masked_invalid(grid)
 
 
-def _say(ax: Axes, cell: Any, column: int, row: int, colour: Any, width: float) -> None:
+def _say(ax: Axes, cell: Any, column: int, row: int, colour: Any, unit: Unit, lines: int) -> None:
     """Write a cell's mean into it, and its interval where there is room."""
-    if width < _NARROW_IN or math.isnan(cell["mean"]):
+    if lines < 0 or math.isnan(cell["mean"]):
         return
-    red, green, blue, _ = colour
-    ink = "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.52 else "black"  # noqa: PLR2004 - the darker half
-    middle = (column + 0.5, row + 0.5)
-    is_roomy = width >= _ROOMY_IN
-    ax.annotate(
-        _style.number(cell["mean"]),
-        middle,
-        xytext=(0, 5 if is_roomy else 0),
-        textcoords="offset points",
-        ha="center",
-        va="center",
-        color=ink,
-        fontsize=_style.SIZE,
-        fontweight="bold",
-    )
-    if is_roomy:
-        ends = "one case" if math.isnan(cell["low"]) else f"{_style.number(cell['low'])}–{_style.number(cell['high'])}"
+    interval = "one case" if math.isnan(cell["low"]) else f"{unit.bare(cell['low'])} – {unit.bare(cell['high'])}"
+    shifts = {0: ((0, 0),), 1: ((-26, 0), (22, 0)), 2: ((0, 6), (0, -8))}[lines]
+    weights, sizes = ("bold", "normal"), (_style.SIZE, _style.SMALL - 0.5)
+    for text, shift, weight, size in zip((unit.bare(cell["mean"]), interval), shifts, weights, sizes, strict=False):
         ax.annotate(
-            ends,
-            middle,
-            xytext=(0, -8),
+            text,
+            (column + 0.5, row + 0.5),
+            xytext=shift,
             textcoords="offset points",
             ha="center",
             va="center",
-            color=ink,
-            fontsize=_style.SMALL - 0.5,
+            color=_readable_on(colour),
+            fontsize=size,
+            fontweight=weight,
         )
 
 
+def _readable_on(colour: Any) -> str:
+    """Return black or white, whichever has the greater contrast (WCAG 2.2) to a colour."""
+    parts = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3]]  # noqa: PLR2004 - sRGB
+    luminance = 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+    return "black" if luminance > 0.179 else "white"  # noqa: PLR2004 - where both contrasts are equal
+
+
+def _tilted(across: _numbers.Levels) -> tuple[dict[str, Any], float]:
+    """Return how the names below stand, and the inches that they need where they are tilted."""
+    longest = max(len(label) for label in across.labels(20))
+    if across.is_number or longest * len(across.values) < 62:  # noqa: PLR2004 - characters side by side
+        return {}, 0.0
+    return {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}, longest * 0.055
+
+
 def _frame(ax: Axes, across: _numbers.Levels, down: _numbers.Levels) -> None:
-    chars = max(5, 62 // len(across.values))
-    turn = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if not across.is_number and chars < 12 else {}  # noqa: PLR2004
-    ax.set_xticks([at + 0.5 for at in range(len(across.values))], across.labels(20 if turn else chars), **turn)
+    turn, _ = _tilted(across)
+    ax.set_xticks([at + 0.5 for at in range(len(across.values))], across.labels(20), **turn)
     ax.set_yticks([at + 0.5 for at in range(len(down.values))], down.labels())
     if not down.is_number:
         ax.invert_yaxis()  # names read from the top, numbers grow upwards
@@ -102,19 +134,34 @@ def _frame(ax: Axes, across: _numbers.Levels, down: _numbers.Levels) -> None:
     for spine in ax.spines.values():
         spine.set_visible(False)
     ax.set_xlabel(_style.shown(across.name))
-    ax.set_ylabel(_style.shown(down.name))
+    ax.set_ylabel(_style.shown(down.name, 30))
 
 
-def _alt(data: pd.DataFrame, metric: str, x: str, y: str, better: str) -> str:
+def _empty(data: pd.DataFrame, across: _numbers.Levels, down: _numbers.Levels) -> str:
+    number = len(across.values) * len(down.values) - int(data["mean"].notna().sum())
+    return f" Hatched: {number} without a value." if number else ""
+
+
+def _alt(
+    data: pd.DataFrame,
+    places: list[tuple[int, ...]],
+    across: _numbers.Levels,
+    down: _numbers.Levels,
+    metric: str,
+    unit: Unit,
+    *,
+    is_less: bool,
+) -> str:
     best, worst = data["mean"].idxmax(), data["mean"].idxmin()
-    if better == "lower":
+    if is_less:
         best, worst = worst, best
 
-    def said(at: Any) -> str:
-        row = data.iloc[at]
-        return f"{_numbers.interval_text(row)} at {x} {_style.named(row.iloc[0])} and {y} {_style.named(row.iloc[1])}"
+    def told(at: Any) -> str:
+        column, row = places[at]
+        where = f"{across.name} {_style.said(across.values[column])} and {down.name} {_style.said(down.values[row])}"
+        return f"{unit.interval(data.loc[at])} at {where}"
 
     return (
-        f"Heat map of {metric} over {x} and {y}, {len(data)} cells: best is {said(best)}, worst is {said(worst)}; "
-        f"{_numbers.lost(data)}."
+        f"Heat map of {metric} over {across.name} and {down.name}, {len(data)} cells: best is {told(best)}, worst is "
+        f"{told(worst)}; {_numbers.lost(data)}."
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptlab import _text
-from promptlab.errors import PlotError
+from promptlab.errors import AnalysisError
 from promptlab.plots import _style
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _RETINA = 2  # pixels drawn for one that is shown
 _COLOURS = 255  # of a picture in a notebook: half the bytes, and no eye sees it
-_NOTE_CHARS, _TITLE_CHARS = 108, 74  # on a line of our own figure, in DejaVu Sans
+_NOTE_CHARS, _TITLE_CHARS = 122, 74  # on a line of our own figure, in DejaVu Sans
 _CHAR_EM = 0.58  # the mean width of its characters
 
 
@@ -55,7 +55,7 @@ class Plot:
 
         Raises
         ------
-        PlotError
+        AnalysisError
             For another ending, or where the file cannot be written.
         """
         import matplotlib as mpl  # noqa: PLC0415 - costs 0.3 s, so only where it is used
@@ -64,13 +64,13 @@ class Plot:
         metadata = self._metadata().get(target.suffix.lower())
         if metadata is None:
             msg = f"cannot save {_text.brief(str(path))}: its ending has to be .png, .svg or .pdf"
-            raise PlotError(msg)
+            raise AnalysisError(msg)
         try:
             with mpl.rc_context({"svg.hashsalt": "promptlab", "pdf.fonttype": 42}):
                 self.figure.savefig(target, dpi=dpi, metadata=metadata)
         except OSError as error:
             msg = f"cannot save {_text.brief(str(path))}: {error.strerror or error}"
-            raise PlotError(msg) from error
+            raise AnalysisError(msg) from error
         return target
 
     def _metadata(self) -> dict[str, dict[str, Any]]:
@@ -113,6 +113,7 @@ class Plot:
 
 def finished(kind: str, ax: Axes, data: pd.DataFrame, *, own: bool, title: str, alt: str, note: str) -> Plot:
     """Return the plot with its title above and its note below: of our own figure, or of a user's axes."""
+    title, note = _style.shown(title, 2 * _TITLE_CHARS), _style.drawable(note)
     if own:
         figure = _style.top_figure(ax)
         figure.suptitle(_wrapped(title, _TITLE_CHARS), x=0.013, ha="left", fontsize=_style.TITLE, fontweight="bold")

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from promptlab import _text
-from promptlab.errors import PlotError
-from promptlab.plots import _numbers, _style
-from promptlab.plots._fronts import milliseconds
+from promptlab.errors import AnalysisError
+from promptlab.plots import _numbers, _style, _units
 from promptlab.plots._plot import Plot, finished
+from promptlab.plots._units import Unit
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from promptlab.plots._numbers import Levels
+
 _DOTS = 400  # of a level that are drawn; more are a blot
 _MOST_LABELS = len(_style.COLOURS)
-_SIDE = 1.015  # where the column of figures at the right begins, in the axes' own widths
+_CHAR_PT = 5.4  # the width of a character of the figures at the right, with air
+_QUANTILES = {"p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
 
 
 def distribution(frame: pd.DataFrame, metric: str, by: str | None, *, ax: Axes | None) -> Plot:
     """Draw how a metric is spread within each level: dots and a box, or the share of each label."""
-    levels = _levels(frame, by)
-    if _numbers.is_text(frame, metric) or _numbers.is_rate(_numbers.values_of(frame, metric)):
-        return _shares(frame, metric, levels, ax=ax)
-    return _spread(frame, metric, levels, ax=ax, kind="distribution")
+    is_label = _numbers.is_text(frame, metric)
+    if not is_label:
+        _numbers.values_of(frame, metric)
+    if is_label or _units.unit_of(frame, metric).kind == "rate":
+        return _shares(frame, metric, _levels(frame, by), is_label=is_label, ax=ax)
+    return _spread(frame, metric, _levels(frame, by), ax=ax, kind="distribution")
 
 
 def latency(frame: pd.DataFrame, by: str | None, *, ax: Axes | None) -> Plot:
@@ -34,69 +39,113 @@ def latency(frame: pd.DataFrame, by: str | None, *, ax: Axes | None) -> Plot:
     return _spread(frame, "latency_ms", _levels(frame, by), ax=ax, kind="latency")
 
 
-def _levels(frame: pd.DataFrame, by: str | None) -> _numbers.Levels:
+def _levels(frame: pd.DataFrame, by: str | None) -> Levels:
     """Return the levels of a column, or one for all trials."""
-    if by is not None:
-        return _numbers.levels(frame, by, "by")
-    import numpy as np  # noqa: PLC0415 - costs 0.1 s, so only where it is used
+    return _numbers.one_level(frame) if by is None else _numbers.levels(frame, by, "by")
 
-    return _numbers.Levels("trials", ["all trials"], np.zeros(len(frame), dtype=np.intp), is_number=False)
+
+def name_rows(ax: Axes, names: Sequence[str], column: str = "") -> None:
+    """Name the rows at the left, the first at the top."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(visible=False, axis="y")
+    ax.set_ylabel(_style.shown(column, 30) if column else "")
+
+
+def beside(ax: Axes, rows: Sequence[float], heads: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """Write columns of figures at the right of the axes, a line a row."""
+    at = 4.0
+    top = ax.get_ylim()[1]
+    for column, head in enumerate(heads):
+        texts = [line[column] for line in lines]
+        at += _CHAR_PT * (max(len(head), *map(len, texts)) + 1.5)
+        for row, text, is_head in [(top, head, True), *((row, text, False) for row, text in zip(rows, texts, strict=True))]:
+            ax.annotate(
+                text,
+                (1, row),
+                xycoords=("axes fraction", "data"),
+                xytext=(at, 2 if is_head else 0),
+                textcoords="offset points",
+                ha="right",
+                va="bottom" if is_head else "center",
+                fontsize=_style.SMALL,
+                color=_style.quiet(ax) if is_head else _style.ink(ax),
+                annotation_clip=False,
+            )
+
+
+def at_end(ax: Axes, x: float, row: int, text: str) -> None:
+    """Write a figure at the end of a bar."""
+    ax.annotate(
+        text,
+        (x, row),
+        xytext=(5, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=_style.SMALL,
+        color=_style.ink(ax),
+    )
+
+
+def _by(levels: Levels) -> str:
+    return f" by {levels.name}" if levels.name else ""
+
+
+def _of(levels: Levels, place: tuple[int, ...]) -> str:
+    return _style.said(levels.values[place[0]])
 
 
 # Spread of numbers
 
 
-def _spread(frame: pd.DataFrame, metric: str, levels: _numbers.Levels, *, ax: Axes | None, kind: str) -> Plot:
+def _spread(frame: pd.DataFrame, metric: str, levels: Levels, *, ax: Axes | None, kind: str) -> Plot:
     values = _numbers.values_of(frame, metric)
     data, places = _numbers.cells(frame, metric, [levels])
-    for share, name in ((0.05, "p5"), (0.25, "p25"), (0.5, "p50"), (0.75, "p75"), (0.95, "p95")):
-        data[name] = values.groupby(levels.codes).quantile(share).reindex([place[0] for place in places]).to_numpy()
-    own, is_time = ax is None, metric == "latency_ms"
-    say: Callable[[float], str] = milliseconds if is_time else _style.number
+    quantiles = values.groupby(levels.codes).quantile(list(_QUANTILES.values())).unstack()
+    data[list(_QUANTILES)] = quantiles.reindex([place[0] for place in places]).to_numpy()
+    own, unit = ax is None, _units.unit_of(frame, metric)
     with _style.styled(ax):
-        ax = ax or _style.new_axes(_style.height(len(levels.values), each=0.46, rest=1.35))
-        for row, (_, cell) in zip(places, data.iterrows(), strict=True):
-            _row(ax, values[levels.codes == row[0]].dropna().sort_values().to_numpy(), row[0], cell)
-        if is_time and values.min() > 0:
-            ax.set_xscale("log")
-        ax.xaxis.set_major_formatter(lambda value, _: say(value))
-        ax.xaxis.set_minor_formatter(lambda *_: "")
-        _name_rows(ax, levels)
-        heads = ("median", "95 %", "n") if kind == "latency" else ("median", "mean", "n")
-        picked = [("p50", "p95", "n") if kind == "latency" else ("p50", "mean", "n")]
-        cells = [[say(row[a]), say(row[b]), f"{row[c]:,.0f}"] for _, row in data.iterrows() for a, b, c in picked]
-        _beside(ax, [place[0] for place in places], heads, cells, len(levels.values))
-        ax.set_xlabel("latency of an answer" if is_time else _style.shown(metric))
-        dots = f" (at most {_DOTS} a row, evenly drawn)" if data["n"].max() > _DOTS else ""
+        ax = ax or _style.new_axes(_style.height(len(levels.values), each=0.52, rest=1.45))
+        name_rows(ax, levels.labels(), levels.name)
+        for (row,), (_, cell) in zip(places, data.iterrows(), strict=True):
+            _row(ax, values[levels.codes == row].dropna().sort_values().to_numpy(), row, cell, unit.factor)
+        if unit.kind == "ms" and values.min() > 0:
+            _units.log_axis(ax.xaxis)
+        unit.format(ax.xaxis)
+        ax.set_xlabel(f"{unit.label} of an answer" if unit.kind == "ms" else unit.label)
+        _quantiles_beside(ax, data, places, unit, "p95" if kind == "latency" else "mean")
+        dots = f" (at most {_DOTS} a row, evenly chosen)" if data["n"].max() > _DOTS else ""
         note = (
-            f"Dots are answers{dots}; the box holds the middle half, the line in it is the median, the whisker reaches "
-            f"from 5 to 95 %. The diamond is the mean with its 95 % interval by case; {_numbers.lost(data)}."
+            f"Dots are answers{dots}. The box holds the middle half, its line is the median, the whisker reaches from "
+            f"5 to 95 %. Diamond: the mean with its 95 % interval over cases; {_numbers.lost(data)}."
         )
-        alt = _spread_alt(data, metric, levels, say, kind)
-        title = _style.shown(f"{metric} of {_text.count(int(data['n'].sum()), 'answer')}{_by(levels)}", 120)
-        return finished(kind, ax, data, own=own, title=title, alt=alt, note=_style.drawable(note))
+        alt = _spread_alt(data, places, metric, levels, unit, kind)
+        title = f"{metric} of {_text.count(int(data['n'].sum()), 'answer')}{_by(levels)}"
+        return finished(kind, ax, data, own=own, title=title, alt=alt, note=note)
 
 
-def _row(ax: Axes, values: Any, row: int, cell: Any) -> None:
-    """Draw the dots and the box of a level; dots are spread by a fixed sequence, so that a plot is always the same."""
+def _row(ax: Axes, values: Any, row: int, cell: Any, factor: float) -> None:
+    """Draw the dots, the box and the mean of a level; dots are spread by a fixed sequence: a plot is always the same."""
     import numpy as np  # noqa: PLC0415 - costs 0.1 s, so only where it is used
 
     if not len(values):
         return
-    some = values[np.linspace(0, len(values) - 1, min(len(values), _DOTS)).round().astype(int)]
-    aside = (np.arange(len(some)) * 0.6180339887 % 1 - 0.5) * 0.62  # the golden ratio fills a range evenly
-    colour = _style.COLOURS[0]
-    ax.scatter(some, row + aside, s=7, color=colour, alpha=0.28, linewidths=0, zorder=2, rasterized=True)
-    ax.plot([cell["p5"], cell["p95"]], [row, row], color=_style.ink(ax), linewidth=1.0, zorder=3)
-    ax.barh(row, cell["p75"] - cell["p25"], left=cell["p25"], height=0.36, zorder=4, **_BOX)
-    ax.plot([cell["p50"]] * 2, [row - 0.18, row + 0.18], color="black", linewidth=2.2, zorder=5, solid_capstyle="butt")
+    some = values[np.linspace(0, len(values) - 1, min(len(values), _DOTS)).round().astype(int)] * factor
+    aside = (np.arange(len(some)) * 0.6180339887 % 1 - 0.5) * 0.5  # the golden ratio fills a range evenly
+    ax.scatter(some, row - 0.12 + aside, s=7, color=_style.COLOURS[0], alpha=0.28, linewidths=0, zorder=2, rasterized=True)
+    low, left, middle, right, high = (cell[name] * factor for name in _QUANTILES)
+    ax.plot([low, high], [row - 0.12] * 2, color=_style.ink(ax), linewidth=1.0, zorder=3)
+    ax.barh(row - 0.12, right - left, left=left, height=0.32, zorder=4, **_BOX)
+    ax.plot([middle] * 2, [row - 0.28, row + 0.04], color="black", linewidth=2.2, zorder=5, solid_capstyle="butt")
+    mean, ends = cell["mean"] * factor, [[max(0.0, cell["mean"] - cell["low"])], [max(0.0, cell["high"] - cell["mean"])]]
     ax.errorbar(
-        cell["mean"],
-        row + 0.31,
-        xerr=[[cell["mean"] - cell["low"]], [cell["high"] - cell["mean"]]],
+        mean,
+        row + 0.3,
+        xerr=None if math.isnan(cell["low"]) else [[side[0] * factor] for side in ends],
         color=_style.COLOURS[1],
         marker="D",
-        markersize=4.5,
+        markersize=4,
         capsize=2.5,
         zorder=5,
     )
@@ -105,136 +154,121 @@ def _row(ax: Axes, values: Any, row: int, cell: Any) -> None:
 _BOX: dict[str, Any] = {"facecolor": "white", "edgecolor": "black", "linewidth": 1.0, "alpha": 0.85}
 
 
-def _name_rows(ax: Axes, levels: _numbers.Levels) -> None:
-    ax.set_yticks(range(len(levels.values)), levels.labels())
-    ax.set_ylim(len(levels.values) - 0.4, -0.6)  # the first at the top
-    ax.tick_params(axis="y", length=0)
-    ax.grid(visible=False, axis="y")
-    ax.set_ylabel("" if levels.name == "trials" else _style.shown(levels.name))
-
-
-def _beside(ax: Axes, rows: list[int], heads: tuple[str, ...], cells: list[list[str]], number: int) -> None:
-    """Write a column of figures for each head at the right of the axes."""
-    at = 0.0
-    for column, head in enumerate(heads):
-        texts = [line[column] for line in cells]
-        at += 0.16 * max(len(head), *map(len, texts)) * 0.075 / 0.1 + 0.03
-        for row, text in [(-0.6, head), *zip(rows, texts, strict=True)]:
-            ax.annotate(
-                text,
-                (_SIDE, row),
-                xycoords=("axes fraction", "data"),
-                xytext=(at * 60, 0),
-                textcoords="offset points",
-                ha="right",
-                va="bottom" if text is head else "center",
-                fontsize=_style.SMALL,
-                color=_style.quiet(ax) if text is head else _style.ink(ax),
-                annotation_clip=False,
-            )
-
-
-def _by(levels: _numbers.Levels) -> str:
-    return "" if levels.name == "trials" else f" by {levels.name}"
+def _quantiles_beside(ax: Axes, data: pd.DataFrame, places: Any, unit: Unit, second: str) -> None:
+    lines = [[unit.bare(row["p50"]), unit.bare(row[second]), f"{row['n']:,.0f}"] for _, row in data.iterrows()]
+    beside(ax, [place[0] for place in places], ("median", "95 %" if second == "p95" else "mean", "n"), lines)
 
 
 def _spread_alt(
-    data: pd.DataFrame, metric: str, levels: _numbers.Levels, say: Callable[[float], str], kind: str
+    data: pd.DataFrame, places: list[tuple[int, ...]], metric: str, levels: Levels, unit: Unit, kind: str
 ) -> str:
-    low, high = data["p50"].idxmin(), data["p50"].idxmax()
+    def told(at: Any) -> str:
+        row = data.loc[at]
+        spread = f"the middle half {unit.bare(row['p25'])} to {unit.bare(row['p75'])}"
+        if kind == "latency":
+            spread = f"95 % below {unit.bare(row['p95'])}"
+        return f"{unit.text(row['p50'])} ({spread})"
 
-    def said(at: Any) -> str:
-        row = data.iloc[at]
-        far = (
-            f", 95 % are below {say(row['p95'])}"
-            if kind == "latency"
-            else f", middle half {say(row['p25'])} to {say(row['p75'])}"
-        )
-        return f"{_style.named(row.iloc[0])} with {say(row['p50'])}{far}"
-
+    low, high, lost = data["p50"].idxmin(), data["p50"].idxmax(), _numbers.lost(data)
     if len(data) == 1:
-        return f"Dots and a box of {metric}, {data['n'].sum():,} answers: the median is {said(low)[len('all trials with ') :] if levels.name == 'trials' else said(low)}; {_numbers.lost(data)}."
+        return f"Dots and a box of {metric} of {data['n'].sum():,} answers: the median is {told(low)}; {lost}."
     return (
-        f"Dots and boxes of {metric}{_by(levels)}, {len(data)} rows: the lowest median is that of {said(low)}, the "
-        f"highest that of {said(high)}; {_numbers.lost(data)}."
+        f"Dots and boxes of {metric}{_by(levels)}, {len(data)} rows: the lowest median is that of "
+        f"{_of(levels, places[low])}, {told(low)}, the highest that of {_of(levels, places[high])}, {told(high)}; {lost}."
     )
 
 
 # Shares of labels
 
 
-def _shares(frame: pd.DataFrame, metric: str, levels: _numbers.Levels, *, ax: Axes | None) -> Plot:
+def _shares(frame: pd.DataFrame, metric: str, levels: Levels, *, is_label: bool, ax: Axes | None) -> Plot:
     """Draw the share of each label in each level, with its interval; of a yes or no, the share of yes."""
-    data, labels = _share_table(frame, metric, levels)
-    own, names = ax is None, _style.labels(labels, 26)
-    per_row = len(labels)
+    data, labels = _share_table(frame, metric, levels, is_label=is_label)
+    own, names, per_row = ax is None, _style.labels(labels, 26), len(labels)
     with _style.styled(ax):
-        ax = ax or _style.new_axes(_style.height(len(levels.values), each=max(0.34, 0.16 * per_row + 0.12), rest=1.4))
+        each = max(0.36, 0.16 * per_row + 0.12)
+        ax = ax or _style.new_axes(_style.height(len(levels.values), each=each, rest=1.5))
+        name_rows(ax, levels.labels(), levels.name)
+        for row in range(1, len(levels.values) if is_label else 1):
+            ax.axhline(row - 0.5, color=_style.FAINT, linewidth=0.8, zorder=0)
         for place, name in enumerate(names):
-            part = data[data["place"] == place]
-            ax.errorbar(
-                part["mean"],
-                part["row"] + (place - (per_row - 1) / 2) * 0.72 / per_row,
-                xerr=[part["mean"] - part["low"], part["high"] - part["mean"]],
-                color=_style.COLOURS[place],
-                marker=_style.MARKERS[place],
-                markersize=6,
-                markeredgecolor="white",
-                markeredgewidth=0.6,
-                linestyle="none",
-                capsize=2.5,
-                label=name,
-            )
-        _name_rows(ax, levels)
-        for row in range(1, len(levels.values)):
-            ax.axhline(row - 0.5, color="#E6EAEF", linewidth=0.8, zorder=0)
+            _draw_share(ax, data[data["place"] == place], (place - (per_row - 1) / 2) * 0.72 / per_row, place, name)
+        unit = Unit(metric, "rate")
+        unit.format(ax.xaxis)
         ax.set_xlim(-0.02, 1.02)
-        ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        is_yes = per_row == 1
-        ax.set_xlabel(
-            _style.shown(f"share of answers with {metric} = 1" if is_yes else f"share of answers by {metric}")
-        )
-        if not is_yes:
-            ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02))
-        sizes = data[data["place"] == 0]
-        note = f"Marks are shares, bars their 95 % intervals by case; {_numbers.sizes(sizes, 'row')}."
-        alt = _share_alt(data, metric, levels, names)
-        title = _style.shown(f"{metric}{_by(levels)}", 120)
+        ax.set_xlabel(f"share of answers {'by' if is_label else 'with'} {unit.label}{'' if is_label else ' = 1'}")
+        if is_label:
+            ax.legend(title=unit.label, alignment="left", loc="upper left", bbox_to_anchor=(1.0, 1.03), handlelength=1)
+        else:
+            _share_beside(ax, data, unit)
+        counted = data[data["place"] == 0]
+        note = f"Marks are shares, bars their 95 % intervals over cases; {_numbers.sizes(counted, 'row')}."
+        alt = _share_alt(data, metric, levels, labels, is_label=is_label)
         data = data.drop(columns=["place", "row"])
-        return finished("distribution", ax, data, own=own, title=title, alt=alt, note=_style.drawable(note))
+        return finished("distribution", ax, data, own=own, title=f"{metric}{_by(levels)}", alt=alt, note=note)
 
 
-def _share_table(frame: pd.DataFrame, metric: str, levels: _numbers.Levels) -> tuple[pd.DataFrame, list[Any]]:
+def _draw_share(ax: Axes, part: pd.DataFrame, aside: float, place: int, name: str) -> None:
+    drawn = ax.errorbar(
+        part["mean"],
+        part["row"] + aside,
+        xerr=_numbers.ends(part),
+        color=_style.COLOURS[place],
+        marker=_style.MARKERS[place],
+        markersize=6,
+        markeredgecolor="white",
+        markeredgewidth=0.6,
+        linestyle="none",
+        capsize=2.5,
+    )
+    drawn.lines[0].set_label(name)  # the legend names the mark, without its bars
+
+
+def _share_beside(ax: Axes, data: pd.DataFrame, unit: Unit) -> None:
+    lines = [
+        [unit.text(row["mean"]), f"{unit.bare(row['low'])} – {unit.bare(row['high'])}", f"{row['n']:,.0f}"]
+        for _, row in data.iterrows()
+    ]
+    beside(ax, data["row"].to_list(), ("share", "95 % interval", "n"), lines)
+
+
+def _share_table(
+    frame: pd.DataFrame, metric: str, levels: Levels, *, is_label: bool
+) -> tuple[pd.DataFrame, list[Any]]:
     """Return one row a level and label, and the labels, the most frequent first; of 0 and 1 only the 1."""
     import pandas as pd  # noqa: PLC0415 - costs 0.3 s, so only where it is used
 
-    answers = frame[metric].where(_numbers.is_answered(frame))
-    is_label = _numbers.is_text(frame, metric)
-    if is_label and answers.notna().sum() == 0:
-        _numbers.values_of(frame.assign(**{metric: math.nan}), metric)  # raises, and says why
-    labels = list(answers.dropna().value_counts().index) if is_label else [1.0]
+    answers = _numbers.answered(frame, metric)
+    if answers.isna().all():
+        msg = f"metric {metric!r} has no label in any of {_text.count(len(frame), 'trial')}"
+        raise AnalysisError(msg)
+    labels = list(answers.dropna().astype(str).value_counts().index) if is_label else [1.0]
     if len(labels) > _MOST_LABELS:
-        msg = f"metric={metric!r} has {len(labels):,} different labels; a plot can tell {_MOST_LABELS} apart"
-        raise PlotError(msg)
-    numbers = answers if is_label else _numbers.values_of(frame, metric)
+        msg = f"metric {metric!r} has {len(labels):,} different labels; a plot can tell {_MOST_LABELS} apart"
+        raise AnalysisError(msg)
+    texts = answers.astype(str) if is_label else answers.astype("float64")
     parts = []
     for place, label in enumerate(labels):
-        hit = (numbers == label).astype("float64").where(numbers.notna())
+        hit = (texts == label).astype("float64").where(answers.notna())
         part, places = _numbers.cells(frame.assign(**{metric: hit}), metric, [levels])
         part.insert(1, "label", label)
         parts.append(part.assign(place=place, row=[at[0] for at in places]))
     return pd.concat(parts, ignore_index=True), labels
 
 
-def _share_alt(data: pd.DataFrame, metric: str, levels: _numbers.Levels, names: list[str]) -> str:
-    def said(row: Any) -> str:
-        of = "" if len(names) == 1 else f"{names[int(row['place'])]} in "
-        return f"{of}{_style.named(row.iloc[0])}, {_numbers.interval_text(row)}"
+def _share_alt(data: pd.DataFrame, metric: str, levels: Levels, labels: list[Any], *, is_label: bool) -> str:
+    unit = Unit(metric, "rate")
 
-    most, least = data.loc[data["mean"].idxmax()], data.loc[data["mean"].idxmin()]
-    what = f"the share of {metric} = 1" if len(names) == 1 else f"the shares of {len(names)} labels of {metric}"
+    def told(at: Any) -> str:
+        row = data.loc[at]
+        of = f"{_style.said(labels[int(row['place'])])} in " if is_label else ""
+        return f"{of}{_of(levels, (row['row'],))}, {unit.interval(row)}"
+
+    what = f"the shares of {_text.count(len(labels), 'label')} of {metric}" if is_label else f"the share of {metric} = 1"
     lost = _numbers.lost(data[data["place"] == 0])
-    return f"Dot plot of {what}{_by(levels)}: largest is {said(most)}, smallest is {said(least)}; {lost}."
+    most, least = told(data["mean"].idxmax()), told(data["mean"].idxmin())
+    ends = most if len(data) == 1 else f"largest is {most}, smallest is {least}"
+    return f"Dot plot of {what}{_by(levels)}: {ends}; {lost}."
 
 
 # Tokens
@@ -249,79 +283,63 @@ _PIECES = (
 
 def tokens(frame: pd.DataFrame, by: str | None, *, ax: Axes | None) -> Plot:
     """Draw what the mean answer's tokens are: of the prompt and of the answer, cached and reasoning apart."""
-    levels = _levels(frame, by)
-    pieces = _token_pieces(frame)
-    own = ax is None
-    total = frame.assign(**{_TOTAL: pieces.sum(axis=1, skipna=False)})
-    data, places = _numbers.cells(total, _TOTAL, [levels])
-    means = pieces.groupby(levels.codes).mean()
+    levels, pieces = _levels(frame, by), _token_pieces(frame)
+    whole = frame.assign(total_tokens=pieces.sum(axis=1, skipna=False))  # the provider's total counts an attempt's
+    data, places = _numbers.cells(whole, "total_tokens", [levels])
+    rows, own = [place[0] for place in places], ax is None
+    data[list(pieces)] = pieces.groupby(levels.codes).mean().reindex(rows).to_numpy()
     with _style.styled(ax):
-        ax = ax or _style.new_axes(_style.height(len(levels.values), each=0.36, rest=1.5))
-        rows, left = [place[0] for place in places], 0.0
-        for name, colour, hatch in _PIECES:
-            data[name] = means[name].reindex(rows).to_numpy()
-            if data[name].fillna(0).any():
-                ax.barh(
-                    rows, data[name], left=left, height=0.62, color=colour, hatch=hatch, edgecolor="white", label=name
-                )
-            left = left + data[name].fillna(0)
-        ends = [data["mean"] - data["low"], data["high"] - data["mean"]]
-        ax.errorbar(data["mean"], rows, xerr=ends, fmt="none", color=_style.ink(ax), capsize=3, linewidth=1.2)
+        ax = ax or _style.new_axes(_style.height(len(levels.values), each=0.36, rest=1.6))
+        name_rows(ax, levels.labels(), levels.name)
+        _draw_pieces(ax, data, rows)
+        ax.errorbar(data["mean"], rows, xerr=_numbers.ends(data), fmt="none", color="black", capsize=3, linewidth=1.2)
+        unit = Unit("total_tokens", "plain")
         for row, (_, cell) in zip(rows, data.iterrows(), strict=True):
-            _at_end(
-                ax, cell["high"] if not math.isnan(cell["high"]) else cell["mean"], row, _style.number(cell["mean"])
-            )
-        _name_rows(ax, levels)
-        ax.margins(x=0.08)
+            if not math.isnan(cell["mean"]):
+                at_end(ax, max(cell["mean"], cell["high"]), row, unit.bare(cell["mean"]))
+        ax.margins(x=0.1)
         ax.set_xlim(left=0)
-        ax.set_xlabel("mean tokens of an answer and its prompt")
-        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02))
+        ax.set_xlabel("mean tokens of an answer with its prompt")
+        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.03))
         note = (
-            f"As the server counted them. Bars at the ends are 95 % intervals of the whole by case; "
+            f"As the server counted them. The black bars are 95 % intervals of the whole over cases; "
             f"{_numbers.sizes(data, 'row')}."
         )
-        alt = _token_alt(data, levels)
-        return finished(
-            "tokens", ax, data, own=own, title=_style.shown(f"tokens{_by(levels)}", 120), alt=alt, note=note
-        )
+        alt = _token_alt(data, places, levels, unit)
+        return finished("tokens", ax, data, own=own, title=f"tokens{_by(levels)}", alt=alt, note=note)
 
 
-_TOTAL = "tokens of the prompt and the answer"
+def _draw_pieces(ax: Axes, data: pd.DataFrame, rows: list[int]) -> None:
+    left = data["mean"] * 0.0
+    for name, colour, hatch in _PIECES:
+        if data[name].fillna(0).any():
+            ax.barh(rows, data[name], left=left, height=0.62, color=colour, hatch=hatch, edgecolor="white", label=name)
+        left = left + data[name].fillna(0)
 
 
 def _token_pieces(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the four parts of each trial's tokens; cached or reasoning ones that the server does not tell are none."""
     import pandas as pd  # noqa: PLC0415 - costs 0.3 s, so only where it is used
 
-    def counted(name: str) -> pd.Series[float]:
-        return pd.to_numeric(frame[name], errors="coerce").astype("float64").where(_numbers.is_answered(frame))
-
     prompt, answer = (_numbers.values_of(frame, name) for name in ("prompt_tokens", "completion_tokens"))
-    cached, reasoning = (counted(name).fillna(0.0) for name in ("cached_tokens", "reasoning_tokens"))
-    parts = (cached.where(prompt.notna()), prompt - cached, reasoning.where(answer.notna()), answer - reasoning)
+    cached, reasoning = (
+        _numbers.answered(frame, name).astype("Float64").astype("float64").fillna(0.0)
+        for name in ("cached_tokens", "reasoning_tokens")
+    )
+    cached, reasoning = cached.where(prompt.notna()), reasoning.where(answer.notna())
+    parts = (cached, prompt - cached, reasoning, answer - reasoning)
     return pd.DataFrame(dict(zip((name for name, _, _ in _PIECES), parts, strict=True)))
 
 
-def _at_end(ax: Axes, x: float, row: int, text: str) -> None:
-    ax.annotate(
-        text,
-        (x, row),
-        xytext=(5, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=_style.SMALL,
-        color=_style.ink(ax),
-    )
+def _token_alt(data: pd.DataFrame, places: list[tuple[int, ...]], levels: Levels, unit: Unit) -> str:
+    def told(at: Any) -> str:
+        row = data.loc[at]
+        return f"{unit.interval(row)}, {unit.bare(row['prompt'] + row['prompt, cached'])} of them the prompt"
 
-
-def _token_alt(data: pd.DataFrame, levels: _numbers.Levels) -> str:
-    def said(at: Any) -> str:
-        row = data.iloc[at]
-        prompt = _style.number(row["prompt"] + row["prompt, cached"])
-        of = "" if levels.name == "trials" else f"{_style.named(row.iloc[0])} with "
-        return f"{of}{_numbers.interval_text(row)}, {prompt} of them the prompt"
-
-    most, least = data["mean"].idxmax(), data["mean"].idxmin()
+    most, least, lost = data["mean"].idxmax(), data["mean"].idxmin(), _numbers.lost(data)
     if len(data) == 1:
-        return f"Bar of the mean tokens of an answer: {said(most)}; {_numbers.lost(data)}."
-    return f"Bars of the mean tokens of an answer{_by(levels)}: most has {said(most)}, least {said(least)}; {_numbers.lost(data)}."
+        return f"Bar of the mean tokens of an answer with its prompt: {told(most)}; {lost}."
+    return (
+        f"Bars of the mean tokens of an answer with its prompt{_by(levels)}: most has {_of(levels, places[most])}, "
+        f"{told(most)}, least {_of(levels, places[least])}, {told(least)}; {lost}."
+    )

@@ -29,8 +29,6 @@ MAP = "cividis"
 INK, QUIET, FAINT = "#1F2328", "#59636E", "#D1D9E0"  # of text, of notes, of grids: 15.8, 6.1 and 1.4 to white
 WIDTH_IN = 7.2  # 720 CSS pixels: a notebook's output is 800 to 1,000 wide
 DPI = 100  # of a screen; pictures are drawn at twice that
-_SERIES = len(COLOURS)
-
 SIZE, SMALL, TITLE = 9.5, 8.0, 11.0  # points
 
 _RC: dict[str, Any] = {
@@ -94,9 +92,10 @@ def quiet(ax: Axes) -> Any:
     return QUIET if ink(ax) == INK else ink(ax)
 
 
-def height(rows: int, *, each: float = 0.3, rest: float = 1.5, least: float = 2.4) -> float:
-    """Return a figure's height in inches for a number of rows."""
-    return max(least, rest + each * rows)
+def height(rows: int, *, each: float, rest: float, least: float = 2.2) -> float:
+    """Return a figure's height in inches for a number of rows; where they are many, each gets less."""
+    tight = each if rows <= 8 else max(0.22, each * (1 - 0.03 * min(rows - 8, 12)))  # noqa: PLR2004 - looked at
+    return max(least, rest + tight * rows)
 
 
 # Texts
@@ -124,38 +123,32 @@ def labels(values: Iterable[Any], chars: int = 28) -> list[str]:
     """Return a label for each value, different ones for different values.
 
     >>> labels([0.0, 0.7, None, "x" * 40 + "1" + "y" * 40, "x" * 40 + "2" + "y" * 40], 9)
-    ['0', '0.7', 'none', 'xxxx…yyyy', 'xxxx…yyyy (2)']
+    ['0', '0.7', 'unset', 'xxxx…yyyy', 'xxxx…yyyy (2)']
     """
-    seen: dict[str, int] = {}
-    found = []
+    found: list[str] = []
     for value in values:
         label = shown(named(value), chars)
-        seen[label] = seen.get(label, 0) + 1
-        found.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
+        numbered = itertools.chain([label], (f"{label} ({number})" for number in itertools.count(2)))
+        found.append(next(each for each in numbered if each not in found))
     return found
 
 
 def named(value: Any) -> str:
-    """Return a value as text: numbers without needless digits, what is missing as `none`, no text as quotes."""
+    """Return a value as a line of text: numbers without needless digits, a blank text in quotes.
+
+    >>> named(0.7), named(1.0), named("two\nlines"), named(" ")
+    ('0.7', '1', 'two lines', "' '")
+    """
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "none"
+        return "unset"
     if isinstance(value, float):
         return f"{value:.12g}"
-    return str(value) if str(value).strip() else repr(str(value))
+    return " ".join(_text.visible(str(value)).split()) or repr(str(value))
 
 
-def number(value: float) -> str:
-    """Return a figure to three digits, e.g. `0.812`, `1,240`, `0.00031`, `unknown`."""
-    if math.isnan(value):
-        return _text.UNKNOWN
-    if abs(value) >= 100:  # noqa: PLR2004 - three digits
-        return f"{value:,.0f}"
-    return f"{value:.2g}" if 0 < abs(value) < 0.01 else f"{value:.3g}"  # noqa: PLR2004 - two digits are enough there
-
-
-def signed(value: float) -> str:
-    """Return a difference with its sign."""
-    return f"{'+' if value > 0 else '−' if value < 0 else ''}{number(abs(value))}"
+def said(value: Any) -> str:
+    """Return a value for a sentence."""
+    return _text.clipped(named(value), 60)
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:
