@@ -64,6 +64,11 @@ class _Results(Analysis):
     def __init__(self, frame: pd.DataFrame, axes: Sequence[str], name: str) -> None:
         self._frame, self._axes, self._name = frame, list(axes), name
 
+    @property
+    def name(self) -> str:
+        """What a plot is headed with."""
+        return self._name
+
     def frame(self) -> pd.DataFrame:
         """Return the trials."""
         return self._frame
@@ -72,13 +77,6 @@ class _Results(Analysis):
     def axes(self) -> list[str]:
         """The columns that vary by design."""
         return self._axes
-
-    @property
-    def plots(self) -> Plots:
-        """The plots of the trials."""
-        from promptlab.plots import Plots  # noqa: PLC0415 - loads matplotlib
-
-        return Plots(self._frame, self._axes, self._name, contrast=self.contrast, effects=self.effects)
 
 
 @dataclass(frozen=True)
@@ -187,7 +185,7 @@ class _Told:
     @cached_property
     def pictures(self) -> list[Markup]:
         """The plots that this run has something for."""
-        drawn = filter(None, map(self._drawn, self._plots(self.results.plots)))
+        drawn = filter(None, map(self._drawn, self._plots(self.results.plot)))
         return list(islice(drawn, PICTURES))
 
     def _plots(self, plot: Plots) -> Iterator[Callable[[], Plot]]:
