@@ -255,3 +255,29 @@ def test_the_examples_of_its_page_run(tmp_path):
     done = run_script(script(page), tmp_path)
     assert done.returncode == 0, done.stderr
     assert {path.suffix for path in tmp_path.iterdir()} >= {".csv", ".jsonl", ".parquet", ".txt", ".html"}
+
+
+MARKDOWN_CELL = f"""
+import sys
+sys.path.insert(0, {str(ROOT / "tests")!r})
+import pandas as pd
+from IPython.display import Markdown
+import hostile
+from promptlab.exports import markdown
+more = ["$a$ and $b$", r"\\(x\\) \\[y\\] \\$", "https://example.org www.example.org a@example.org"]
+texts = [*hostile.PAYLOADS.values(), *more]
+Markdown(markdown(pd.DataFrame({{"a": texts, "b": texts[::-1]}})))
+"""
+
+
+def test_jupyterlab_shows_a_table_as_text(jupyter):
+    """Drawn as Markdown in a notebook, nothing is mathematics, a link, a picture or a script."""
+    jupyter.write("table.ipynb", MARKDOWN_CELL, "Markdown('$x^2$')")
+    page = jupyter.open("table.ipynb")
+    page.locator(".jp-RenderedMarkdown").last.locator("mjx-container").wait_for()  # typeset after what stands before
+    output = page.locator(".jp-RenderedMarkdown").first
+    assert output.locator("mjx-container, .MathJax, a[href], img, script, iframe, svg, h1").count() == 0
+    assert output.locator("td", has_text=r"\(x\) \[y\] \$").count() == 2
+    assert output.locator("tr").count() == len(hostile.PAYLOADS) + 4
+    assert page.evaluate("() => window.__hostile") is None
+    assert jupyter.blocked == []
