@@ -578,11 +578,16 @@ def finish_run(
     connection: sqlite3.Connection, run_id: int, *, status: str, reason: str | None, owner: str, now_s: float
 ) -> None:
     """Give back what is still leased and note how the run ended."""
+    give_back(connection, run_id, owner)
+    connection.execute(_FINISH, (status, reason, timestamp(now_s), run_id))
+    connection.execute(_KEEP_COUNTS, (run_id,))
+
+
+def give_back(connection: sqlite3.Connection, run_id: int, owner: str) -> None:
+    """Give back what an owner still leases, and its sign of life."""
     connection.execute(_ABANDON_ALL, (owner,))
     connection.execute(_RELEASE, (owner,))
     signs.take_back(connection, run_id, owner)
-    connection.execute(_FINISH, (status, reason, timestamp(now_s), run_id))
-    connection.execute(_KEEP_COUNTS, (run_id,))
 
 
 def complete_run(connection: sqlite3.Connection, run_id: int, *, now_s: float) -> None:

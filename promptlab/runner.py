@@ -169,8 +169,10 @@ class Runner:
             reason = self._redacted(f"{type(exc).__name__}: {exc}")
             raise
         finally:
-            with contextlib.suppress(StoreError):  # a store that cannot be written has been reported already
+            try:
                 await self._finish(run_id, status, reason or None)
+            except StoreError:  # a store that cannot be written has been reported already
+                self.store.unreturned.append((run_id, self.owner))
 
     async def _finish(self, run_id: int, status: str, reason: str | None) -> None:
         finish = partial(ledger.finish_run, run_id=run_id, status=status, reason=reason)

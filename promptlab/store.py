@@ -87,6 +87,7 @@ class Store:
         self.closings = 0  # how often it was closed: who follows a run notes it, and ends when it is another
         self._followed = threading.local()  # in threads that read until it is closed: `closings` of their beginning
         self.unwritten: list[dict[str, Any]] = []  # answers that no disk took; see unwritten.py
+        self.unreturned: list[tuple[int, str]] = []  # runs, and the owners whose leases the file did not take back
         self._writer = Writer(self._connect_writer, path=self.file, when_idle=_index_some)
         _make(self.file, create=create)
         _warn_of_second_library(self.path)

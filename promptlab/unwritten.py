@@ -66,6 +66,7 @@ def bring_in(store: Store) -> int:
 
     What another file's past left here, under the same name, stays where it is.
     """
+    _return(store)
     waiting, store.unwritten = store.unwritten, []
     try:
         written = _brought(store, waiting)
@@ -79,6 +80,13 @@ def bring_in(store: Store) -> int:
         if number == len(kept):
             path.unlink(missing_ok=True)
     return written
+
+
+def _return(store: Store) -> None:
+    """Give back the leases of this process's runs whose end the file did not take: nobody else can know they ended."""
+    for run_id, owner in store.unreturned:
+        store.write(partial(ledger.give_back, run_id=run_id, owner=owner)).result()
+    store.unreturned.clear()
 
 
 def _brought(store: Store, finishes: Sequence[Rows]) -> int:

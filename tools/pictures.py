@@ -83,7 +83,7 @@ def _drawer(page: Page) -> None:
 
 
 def _judge(page: Page) -> None:
-    page.locator("section.judge").focus()
+    page.locator(".judging").focus()
     for key in ("1", "2", "2"):
         page.keyboard.press(key)
         page.wait_for_timeout(300)

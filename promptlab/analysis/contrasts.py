@@ -154,17 +154,19 @@ class _Study:
         return frames.level_text(level) if isinstance(level, str) else frames.settings({self.axis: level})
 
     def _interval(self, row: Mapping[Hashable, Any], sign: int) -> str:
+        if pd.isna(row["low"]):  # no spread was seen, so nothing is known of it
+            return f"the same in each of {_text.count(row['cases'], 'paired case')}{_dropped(row)}"
         scale = self.scales[row["metric"]]
         low, high = sorted((sign * row["low"], sign * row["high"]))
-        kind = f"{words.percent(self.confidence)} {'t ' if row['method'].startswith('t') else ''}interval"
+        kind = f"{words.percent(self.confidence)} {'t ' if row['method'].startswith('Student') else ''}interval"
         return (
             f"{kind} {scale.bare(low)} to {scale.bare(high)}, {_text.count(row['cases'], 'paired case')}{_dropped(row)}"
         )
 
     def _settling(self, row: Mapping[Hashable, Any], scale: words.Scale) -> str:
         """Say what stands between an open contrast and a difference: other contrasts, or more cases."""
-        is_apart = row["low"] > 0 or row["high"] < 0
-        adjusted = ", not after adjusting for the other contrasts" if is_apart and row["p"] != row["p_adjusted"] else ""
+        is_undone = pairs.is_apart(row) and row["p"] < 1 - self.confidence
+        adjusted = ", not after adjusting for the other contrasts" if is_undone else ""
         more = row["more_cases"]
         if not more > 0:
             return adjusted
@@ -193,7 +195,7 @@ class _Study:
 
 def outcome(row: Mapping[Hashable, Any], less_is_better: bool, confidence: float) -> int:  # noqa: FBT001 - a fact of the metric
     """Return 1 where level is shown to be better, -1 where worse, 0 where neither: by interval and adjusted p both."""
-    is_shown = row["p_adjusted"] < 1 - confidence and (row["low"] > 0 or row["high"] < 0)
+    is_shown = row["p_adjusted"] < 1 - confidence and pairs.is_apart(row)
     return 0 if not is_shown else 1 if (row["difference"] > 0) != less_is_better else -1
 
 
@@ -262,9 +264,9 @@ def _headlines(data: pd.DataFrame, confidence: float) -> list[str]:
     """Return the verdicts of a short table, or of a long one how many are shown, and the clearest."""
     if len(data) <= _FEW:
         return list(data["verdict"])
-    is_shown = (data["p_adjusted"] < 1 - confidence) & ((data["low"] > 0) | (data["high"] < 0))
+    is_shown = [bool(outcome(row, less_is_better=False, confidence=confidence)) for row in data.to_dict("records")]
     first = data[is_shown].sort_values("p_adjusted", kind="stable").head(_FEW)
-    return [f"{words.count_of(int(is_shown.sum()), len(data), 'contrast')} shown", *first["verdict"]]
+    return [f"{words.count_of(sum(is_shown), len(data), 'contrast')} shown", *first["verdict"]]
 
 
 def _remark(axis: str, tied: Sequence[str]) -> list[str]:

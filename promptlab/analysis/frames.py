@@ -170,12 +170,17 @@ def groups(frame: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[dict[str, A
     keys = keyed(frame, by)
     for values_, places in keys.groupby(list(by), sort=False, dropna=False).indices.items():
         found = values_ if isinstance(values_, tuple) else (values_,)
-        yield dict(zip(by, found, strict=True)), frame.iloc[places]
+        yield dict(zip(by, map(plain, found), strict=True)), frame.iloc[places]
 
 
 def levels(frame: pd.DataFrame, axis: str) -> list[Any]:
     """Return the values of an axis in the order first met; one that is missing is None."""
-    return [None if pd.isna(value) else value for value in _hashable(frame[axis]).drop_duplicates()]
+    return [plain(value) for value in _hashable(frame[axis]).drop_duplicates()]
+
+
+def plain(value: Any) -> Any:
+    """Return a level; one that is missing, which pandas holds as NaN, is None and so equal to itself."""
+    return None if pd.isna(value) else value
 
 
 def settings(key: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ averaged over its settings: a case is one observation, since all that was asked 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +125,11 @@ def adjusted(p: pd.Series[Any]) -> pd.Series[Any]:
     return pd.Series(stats.holm(list(known)), index=known.index, dtype="float64").reindex(p.index)
 
 
+def is_apart(row: Mapping[Hashable, Any]) -> bool:
+    """Return whether a difference's interval leaves out 0; where all cases are equal there is none, and none does."""
+    return bool(row["difference"] != 0 and not row["low"] <= 0 <= row["high"])
+
+
 def difference(found: NDArray[np.float64], confidence: float, seed: int) -> dict[str, Any]:
     """Return the mean difference with its interval and p-value; one case shows neither."""
     if len(found) < _FEWEST:
@@ -140,8 +145,11 @@ def _more_cases(found: NDArray[np.float64], resolve: float | None, confidence: f
     is_unknown = len(found) < _FEWEST or (resolve is None and abs(found.mean()) < _SAME)
     if is_unknown:
         return math.nan
+    fewest = math.ceil(1 + math.log2(1 / (1 - confidence)))  # of fewer cases no flipping of signs is rare enough
+    if np.ptp(found) <= _SAME:
+        return max(0, fewest - len(found)) if resolve is None else math.nan
     needed = stats.cases_needed(list(found), range(len(found)), difference=resolve, power=POWER, confidence=confidence)
-    return max(0, needed - len(found))
+    return math.nan if needed is None else max(0, max(needed, fewest) - len(found))
 
 
 POWER = 0.8
@@ -158,8 +166,4 @@ def _codes(keys: pd.DataFrame, columns: Sequence[str]) -> tuple[NDArray[np.intp]
     codes, _ = pd.factorize(combined)
     _, first = np.unique(codes, return_index=True)
     rows = [[keys[name].iloc[place] for name in columns] for place in first]
-    return codes, [dict(zip(columns, map(_plain, row), strict=True)) for row in rows]
-
-
-def _plain(value: Any) -> Any:
-    return None if pd.isna(value) else value
+    return codes, [dict(zip(columns, map(frames.plain, row), strict=True)) for row in rows]

@@ -115,20 +115,20 @@ def _compared(
     seed: int,
 ) -> pd.DataFrame:
     """Return the settings with their paired difference to the first, and whether it is shown to beat them."""
-    number = {frames.settings(level): place for place, level in enumerate(found.levels)}
-    first = number[frames.settings(rows[0]["key"])]
+    number = {tuple(level.values()): place for place, level in enumerate(found.levels)}
+    first = number[tuple(rows[0]["key"].values())]
     lines = []
     for rank, row in enumerate(rows, start=1):
-        pairing = found.paired(number[frames.settings(row["key"])], first)
+        pairing = found.paired(number[tuple(row["key"].values())], first)
         tested = pairs.difference(pairing.differences, confidence, seed)
         tested = {**tested, "p": np.nan} if rank == 1 else tested
         plain = {name: value for name, value in row.items() if name not in {"key", "part", "number"}}
-        gaps = {"gap": tested["difference"], "gap_low": tested["low"], "gap_high": tested["high"], "p": tested["p"]}
-        lines.append({"rank": rank, **row["key"], **plain, **gaps, "paired_cases": len(pairing.differences)})
+        gap = {"difference": tested["difference"], "p": tested["p"], "is_apart": pairs.is_apart(tested)}
+        lines.append({"rank": rank, **row["key"], **plain, **gap, "paired_cases": len(pairing.differences)})
     data = pd.DataFrame(lines)
-    data["p_adjusted"], data["difference"] = pairs.adjusted(data["p"]), data["gap"]
-    is_worse = data["gap_low"] > 0 if less_is_better else data["gap_high"] < 0
-    data["among_best"] = ~((data["p_adjusted"] < 1 - confidence) & is_worse)
+    data["p_adjusted"] = pairs.adjusted(data["p"])
+    is_worse = data["difference"] > 0 if less_is_better else data["difference"] < 0
+    data["among_best"] = ~((data["p_adjusted"] < 1 - confidence) & is_worse & data["is_apart"])
     return data
 
 

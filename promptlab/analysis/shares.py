@@ -50,11 +50,8 @@ def _shares(
     values = frames.values(frame, metric, failed_as=failed_as)
     has = values.notna()
     keys = frames.keyed(frame[has], list(axes))
-    factors = {
-        axis: [frames.level_text(value) for value in keys[axis]]
-        for axis in axes
-        if keys[axis].nunique(dropna=False) > 1
-    }
+    varied = [axis for axis in axes if keys[axis].nunique(dropna=False) > 1]
+    factors = {axis: pd.factorize(keys[axis], use_na_sentinel=False)[0].tolist() for axis in varied}
     if not factors:
         return [], int((~has).sum())
     found = stats.shares_of_variance(list(values[has]), factors, list(frame["case"][has]))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -98,11 +100,12 @@ def _ks(frame: pd.DataFrame, k: int | Sequence[int] | None) -> list[int]:
 
 def _cells(part: pd.DataFrame, scores: pd.Series[Any], answer: str, held: Sequence[str]) -> Iterator[_Cell]:
     """Yield every cell that was asked, also one without an answer."""
-    texts = part[answer].where(part["status"] == "ok")
+    has = ((part["status"] == "ok") & part[answer].notna()).tolist()
+    texts, known, cases = part[answer].tolist(), scores.tolist(), part["case"].tolist()
     keys = frames.keyed(part, [*held, "case"])
     for places in keys.groupby([*held, "case"], sort=False, dropna=False).indices.values():
-        found = [(str(text).strip(), scores.iloc[at]) for at in places if not pd.isna(text := texts.iloc[at])]
-        yield _Cell(keys["case"].iloc[places[0]], [text for text, _ in found], [float(score) for _, score in found])
+        found = [at for at in places if has[at]]
+        yield _Cell(cases[places[0]], [str(texts[at]).strip() for at in found], [known[at] for at in found])
 
 
 Measure = Callable[[_Cell], float | None]
@@ -126,18 +129,19 @@ def _distinct(cell: _Cell, n: int) -> float | None:
 
 
 def _passed(cell: _Cell, k: int) -> float | None:
-    known = [score for score in cell.scores if not np.isnan(score)]
+    known = [score for score in cell.scores if not math.isnan(score)]
     return stats.pass_at_k(len(known), int(sum(known)), k) if len(known) >= k else None
 
 
 def _majority(cell: _Cell) -> float | None:
     """Return whether the answer that most repeats gave is right; each of several that are tied counts its share."""
-    known = [(text, score) for text, score in zip(cell.answers, cell.scores, strict=True) if not np.isnan(score)]
-    if not known:
-        return None
-    votes = pd.Series([text for text, _ in known]).value_counts()
-    most = set(votes[votes == votes.iloc[0]].index)
-    return float(np.mean([np.mean([score for text, score in known if text == each]) for each in most]))
+    by_answer: dict[str, list[float]] = {}
+    for text, score in zip(cell.answers, cell.scores, strict=True):
+        if not math.isnan(score):
+            by_answer.setdefault(text, []).append(score)
+    most = max(map(len, by_answer.values()), default=0)
+    tied = [fmean(scores) for scores in by_answer.values() if len(scores) == most]
+    return fmean(tied) if tied else None
 
 
 def _figures(cells: Sequence[_Cell], measure: Measure, confidence: float, seed: int) -> dict[str, Any]:
