@@ -19,7 +19,19 @@ if TYPE_CHECKING:
 _MOST_ROWS = 40
 _LEVEL = 0.05  # an adjusted p-value below is told from chance
 _GREY = "#6E7781"
-_NEEDED = ("metric", "axis", "level", "against", "setting", "difference", "low", "high", "p_adjusted", "pairs", "dropped")
+_NEEDED = (
+    "metric",
+    "axis",
+    "level",
+    "against",
+    "setting",
+    "difference",
+    "low",
+    "high",
+    "p_adjusted",
+    "pairs",
+    "dropped",
+)
 
 
 def metric_of(table: pd.DataFrame) -> str:
@@ -48,7 +60,7 @@ def forest(table: pd.DataFrame, unit: Unit, *, ax: Axes | None) -> Plot:
     data, left_out = _drawn(table)
     own, axes = ax is None, list(dict.fromkeys(map(str, data["axis"])))
     rows, names, heads = _laid_out(data)
-    with _style.styled(ax):
+    with _style.styled(own=own):
         ax = ax or _style.new_axes(_style.height(len(names), each=0.31, rest=1.6))
         name_rows(ax, names)
         ax.axvline(0, color=_style.quiet(ax), linewidth=1.1, zorder=1)
@@ -63,8 +75,9 @@ def forest(table: pd.DataFrame, unit: Unit, *, ax: Axes | None) -> Plot:
         dropped = int(data["dropped"].sum())
         pairs = f"{dropped:,} {'pair lacks' if dropped == 1 else 'pairs lack'} a side and are left out"
         note = (
-            f"Paired over shared cases and settings; bars are 95 % intervals over cases. Filled and coloured: the p-value, "
-            f"adjusted for all rows of the table, is below {_LEVEL}. {pairs if dropped else 'No pair lacks a side'}.{left_out}"
+            f"Paired over shared cases and settings; bars are 95 % intervals over cases. Filled and coloured: the "
+            f"p-value, adjusted for all rows of the table, is below {_LEVEL}. "
+            f"{pairs if dropped else 'No pair lacks a side'}.{left_out}"
         )
         title = f"{unit.metric}: differences between values of {_style.listed(axes)}"
         return finished("forest", ax, data, own=own, title=title, alt=_forest_alt(data, unit), note=note)
@@ -83,7 +96,10 @@ def _drawn(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 def _laid_out(data: pd.DataFrame) -> tuple[list[int], list[str], list[int]]:
     """Return the row of each difference, the names of all rows, and the rows that are heads of settings."""
-    rows, names, heads, before = [], [], [], ""
+    rows: list[int] = []
+    names: list[str] = []
+    heads: list[int] = []
+    before = ""
     for _, each in data.iterrows():
         setting = _style.named(each["setting"]) if each["setting"] else ""
         if setting and setting != before:
@@ -91,7 +107,9 @@ def _laid_out(data: pd.DataFrame) -> tuple[list[int], list[str], list[int]]:
             names.append(_style.shown(setting, 46))
         before = setting
         rows.append(len(names))
-        names.append(f"{_style.shown(_style.named(each['level']), 22)} − {_style.shown(_style.named(each['against']), 22)}")
+        names.append(
+            f"{_style.shown(_style.named(each['level']), 22)} − {_style.shown(_style.named(each['against']), 22)}"
+        )
     return rows, names, heads
 
 
@@ -106,7 +124,9 @@ def _difference(ax: Axes, row: int, each: Any, factor: float) -> None:
     ax.errorbar(
         each["difference"] * factor,
         row,
-        xerr=[[side[0]] for side in _numbers.ends(each.to_frame().T.astype({n: float for n in _ENDS}), *_ENDS, factor)],
+        xerr=[
+            [side[0]] for side in _numbers.ends(each.to_frame().T.astype(dict.fromkeys(_ENDS, float)), *_ENDS, factor)
+        ],
         color=colour,
         marker=marker,
         markersize=6.5,
@@ -123,20 +143,22 @@ _ENDS = ("difference", "low", "high")
 def _figures(each: Any, unit: Unit) -> list[str]:
     from promptlab.analysis import words  # noqa: PLC0415 - loads pandas
 
-    ends = "unknown" if math.isnan(each["low"]) else f"{unit.difference(each['low'])} to {unit.difference(each['high'])}"
+    ends = (
+        "unknown" if math.isnan(each["low"]) else f"{unit.difference(each['low'])} to {unit.difference(each['high'])}"
+    )
     return [unit.difference(each["difference"]), ends, words.p_cell(each["p_adjusted"]), f"{each['pairs']:,.0f}"]
 
 
 def _forest_alt(data: pd.DataFrame, unit: Unit) -> str:
     told = int(sum(_is_told(each) for _, each in data.iterrows()))
-    most = data.loc[data["difference"].abs().idxmax()]
+    most: Any = data.loc[_numbers.extremes(data["difference"].abs())[1]]
     difference, ends, *_ = _figures(most, unit)
     where = f" at {_style.said(most['setting'])}" if most["setting"] else ""
     points = " points" if unit.kind == "rate" else ""
     return (
-        f"Forest plot of {_text.count(len(data), 'paired difference')} in {unit.metric}, {told} of them told from chance: "
-        f"the largest is {_style.said(most['level'])} minus {_style.said(most['against'])}{where}, {difference}{points} "
-        f"(95 % interval {ends}, {_text.count(int(most['pairs']), 'pair')})."
+        f"Forest plot of {_text.count(len(data), 'paired difference')} in {unit.metric}, {told} of them told from "
+        f"chance: the largest is {_style.said(most['level'])} minus {_style.said(most['against'])}{where}, "
+        f"{difference}{points} (95 % interval {ends}, {_text.count(int(most['pairs']), 'pair')})."
     )
 
 
@@ -150,7 +172,7 @@ def effects(table: pd.DataFrame, metric: str, *, ax: Axes | None) -> Plot:
         msg = f"effects({metric!r}) has nothing to draw: the metric does not vary, or nothing that has it does"
         raise AnalysisError(msg)
     own = ax is None
-    with _style.styled(ax):
+    with _style.styled(own=own):
         ax = ax or _style.new_axes(_style.height(len(data), each=0.33, rest=1.4))
         name_rows(ax, _style.labels(data["term"], 44))
         for row, (_, each) in enumerate(data.iterrows()):
@@ -161,7 +183,9 @@ def effects(table: pd.DataFrame, metric: str, *, ax: Axes | None) -> Plot:
         Unit(metric, "rate").format(ax.xaxis)
         ax.set_xlabel(f"share of the variance of {_style.shown(metric, 40)}")
         _effects_key(ax, list(dict.fromkeys(_kind(str(term)) for term in data["term"])))
-        note = "Shares describe these trials and carry no interval; p is how often chance alone would give such a share."
+        note = (
+            "Shares describe these trials and carry no interval; p is how often chance alone would give such a share."
+        )
         alt = _effects_alt(data, metric)
         return finished("effects", ax, data, own=own, title=f"what {metric} depends on", alt=alt, note=note)
 

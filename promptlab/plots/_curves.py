@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from promptlab import _text
@@ -54,7 +55,7 @@ def line(
     order = _ranked(data, places, is_less=is_less)
     drawn = _Series(data, places, across, series, _units.unit_of(frame, metric), order)
     own = ax is None
-    with _style.styled(ax):
+    with _style.styled(own=own):
         ax = ax or _style.new_axes(3.9)
         for rank in reversed(range(len(order))):
             _draw_one(ax, drawn, rank)
@@ -110,7 +111,7 @@ def _dodged(drawn: _Series, rows: list[int], rank: int) -> list[float]:
     steps = 0.0 if rank >= _TOLD_APART else rank - (number - 1) / 2
     if not drawn.across.is_number:
         return [drawn.places[at][0] + steps * min(_STEP, 0.8 / number) for at in rows]
-    gaps = [after - before for before, after in zip(values, values[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(values)]
     step = min(_DODGE * (values[-1] - values[0]), _DODGES * min(gaps) / number) if gaps else _DODGE
     return [values[drawn.places[at][0]] + steps * step for at in rows]
 
@@ -163,16 +164,17 @@ def _key(ax: Axes, drawn: _Series) -> None:
 
 def _alt(drawn: _Series, metric: str, x: str, *, is_less: bool) -> str:
     data, places = drawn.data, drawn.places
-    best, worst = data["mean"].idxmax(), data["mean"].idxmin()
-    if is_less:
-        best, worst = worst, best
+    least, most = _numbers.extremes(data["mean"])
+    worst, best = (most, least) if is_less else (least, most)
 
-    def told(at: Any) -> str:
+    def told(at: int) -> str:
         of = f"{_style.said(drawn.by.values[places[at][1]])} at " if drawn.by else ""
         return f"{of}{x} {_style.said(drawn.across.values[places[at][0]])}, {drawn.unit.interval(data.loc[at])}"
 
     lines = f", one line for each of {len(drawn.order)} values of {drawn.by.name}" if drawn.by else ""
-    return f"Line plot of {metric} over {x}{lines}: best is {told(best)}, worst is {told(worst)}; {_numbers.lost(data)}."
+    return (
+        f"Line plot of {metric} over {x}{lines}: best is {told(best)}, worst is {told(worst)}; {_numbers.lost(data)}."
+    )
 
 
 # Money over time
@@ -184,7 +186,7 @@ def cost(attempts: pd.DataFrame | None, name: str, *, ax: Axes | None) -> Plot:
     own, unknown = ax is None, int(data["cost_usd"].isna().sum())
     total, seconds = float(data["total_usd"].iloc[-1]), float(data["seconds"].iloc[-1])
     bad = data[data["state"] != "ok"]
-    with _style.styled(ax):
+    with _style.styled(own=own):
         ax = ax or _style.new_axes(3.0)
         unit, scale = next((u, s) for u, s in _UNITS if seconds >= 2 * s or s == 1)
         ax.step(data["seconds"] / scale, data["total_usd"], where="post", color=_style.COLOURS[0], linewidth=1.8)

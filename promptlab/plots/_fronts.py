@@ -39,7 +39,7 @@ def pareto(
     data, gone = _settings(frame, metric, cost, by, is_less=is_less)
     score, price = _units.unit_of(frame, metric), _units.unit_of(frame, cost)
     own, front = ax is None, data[data["frontier"]]
-    with _style.styled(ax):
+    with _style.styled(own=own):
         ax = ax or _style.new_axes(4.0)
         marks = _marks(by)
         _draw_points(ax, data, marks, score, price)
@@ -51,13 +51,15 @@ def pareto(
         score.format(ax.yaxis)
         ax.set_xlabel(f"mean {price.label}")
         ax.set_ylabel(f"mean {score.label}")
-        _key(ax, front, marks, score, price, _style.shown(by[0].name if by else "", 26))
+        _key(ax, front, marks, score=score, price=price, name=_style.shown(by[0].name if by else "", 26))
         note = (
             f"Numbered and joined: the frontier, settings that no other beats in both, going by the means alone. Bars "
             f"are 95 % intervals over cases; {_numbers.sizes(data, 'point')}.{gone}"
         )
-        alt = _alt(data, front, metric, cost, score, price)
-        plot = finished("pareto", ax, data.drop(columns="mark"), own=own, title=f"{metric} against {cost}", alt=alt, note=note)
+        alt = _alt(data, front, score, price)
+        plot = finished(
+            "pareto", ax, data.drop(columns="mark"), own=own, title=f"{metric} against {cost}", alt=alt, note=note
+        )
         _number(ax, list(zip(xs, ys, strict=True)))
         return plot
 
@@ -172,7 +174,7 @@ def _is_free(here: tuple[float, ...], shift: tuple[float, float], taken: list[tu
     return all(math.hypot(x - other[0], y - other[1]) >= _BADGE_PT * 0.9 for other in taken)
 
 
-def _key(ax: Axes, front: pd.DataFrame, marks: _Marks, score: Unit, price: Unit, name: str) -> None:
+def _key(ax: Axes, front: pd.DataFrame, marks: _Marks, *, score: Unit, price: Unit, name: str) -> None:
     """List at the right what the numbers and the markers are."""
     from matplotlib.lines import Line2D  # noqa: PLC0415 - costs 0.3 s, so only where it is used
 
@@ -204,13 +206,13 @@ def _key(ax: Axes, front: pd.DataFrame, marks: _Marks, score: Unit, price: Unit,
     )
 
 
-def _alt(data: pd.DataFrame, front: pd.DataFrame, metric: str, cost: str, score: Unit, price: Unit) -> str:
+def _alt(data: pd.DataFrame, front: pd.DataFrame, score: Unit, price: Unit) -> str:
     said = [
         f"{_text.clipped(row['setting'], 80)} with {score.text(row['mean'])} for {price.bare(row['cost'])}"
         for _, row in front.head(_MOST_LISTED).iterrows()
     ]
     per = " (of 1,000 answers)" if price.kind == "usd" else ""
     return (
-        f"Scatter plot of {metric} against {cost}{per} for {_text.count(len(data), 'setting')}, {len(front)} of them on "
-        f"the frontier: {'; '.join(said)}; {_numbers.lost(data)}."
+        f"Scatter plot of {score.metric} against {price.metric}{per} for {_text.count(len(data), 'setting')}, "
+        f"{len(front)} of them on the frontier: {'; '.join(said)}; {_numbers.lost(data)}."
     )

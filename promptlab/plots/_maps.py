@@ -20,9 +20,7 @@ _WIDE_IN = 1.25  # cells in which mean and interval stand side by side
 _LEAST_RANGE = 0.4  # of the colours of a rate: what differs by a few points looks as if it did
 
 
-def heatmap(
-    frame: pd.DataFrame, metric: str, x: str, y: str, *, lower_is_better: bool | None, ax: Axes | None
-) -> Plot:
+def heatmap(frame: pd.DataFrame, metric: str, x: str, y: str, *, lower_is_better: bool | None, ax: Axes | None) -> Plot:
     """Draw the mean of a metric in each cell of two columns, with its interval."""
     from matplotlib import colormaps  # noqa: PLC0415 - costs 0.3 s, so only where it is used
 
@@ -31,7 +29,7 @@ def heatmap(
     unit, is_less = _units.unit_of(frame, metric), _numbers.is_less_better(frame, metric, lower_is_better)
     lines = _lines(len(across.values), len(down.values))
     own, scale = ax is None, _colour_range(data["mean"], unit)
-    with _style.styled(ax):
+    with _style.styled(own=own):
         each = 0.5 if lines == 2 else 0.32  # noqa: PLR2004 - lines of text
         ax = ax or _style.new_axes(_style.height(len(down.values), each=each, rest=1.65 + _tilted(across)[1]))
         ax.grid(visible=False)
@@ -45,14 +43,15 @@ def heatmap(
             linewidth=1.5,
         )
         for at, (column, row) in enumerate(places):
-            _say(ax, data.iloc[at], column, row, colours(scale(data["mean"].iloc[at] * unit.factor)), unit, lines)
+            colour = colours(scale(data["mean"].iloc[at] * unit.factor))
+            _say(ax, data.iloc[at], (column + 0.5, row + 0.5), colour=colour, unit=unit, lines=lines)
         _frame(ax, across, down)
         bar = _style.top_figure(ax).colorbar(mesh, ax=ax, aspect=30, pad=0.02, fraction=0.05)
         bar.set_label(f"mean {unit.label}")
         unit.format(bar.ax.yaxis)
-        bar.outline.set_visible(False)  # type: ignore[operator]  # matplotlib's own stubs take it for a method
+        bar.outline.set_visible(False)
         note = f"{_reading(lines)}; {_numbers.sizes(data, 'cell')}.{_empty(data, across, down)}"
-        alt = _alt(data, places, across, down, metric, unit, is_less=is_less)
+        alt = _alt(data, places, across, down, unit=unit, is_less=is_less)
         return finished("heatmap", ax, data, own=own, title=f"{metric} by {x} and {y}", alt=alt, note=note)
 
 
@@ -65,7 +64,7 @@ def _lines(columns: int, rows: int) -> int:
 
 
 def _reading(lines: int) -> str:
-    where = {2: "below it", 1: "beside it"}.get(lines)
+    where = {2: "below them", 1: "beside them"}.get(lines)
     return f"Means, {where} their 95 % intervals over cases" if where else "Means; the 95 % intervals are in .data"
 
 
@@ -88,17 +87,17 @@ def _grid(means: pd.Series[float], places: list[tuple[int, ...]], columns: int, 
     return np.ma.masked_invalid(grid)
 
 
-def _say(ax: Axes, cell: Any, column: int, row: int, colour: Any, unit: Unit, lines: int) -> None:
+def _say(ax: Axes, cell: Any, middle: tuple[float, float], *, colour: Any, unit: Unit, lines: int) -> None:
     """Write a cell's mean into it, and its interval where there is room."""
     if lines < 0 or math.isnan(cell["mean"]):
         return
-    interval = "one case" if math.isnan(cell["low"]) else f"{unit.bare(cell['low'])} – {unit.bare(cell['high'])}"
+    mean = f"{cell['mean'] * 100:.0f} %" if unit.kind == "rate" else unit.bare(cell["mean"])
     shifts = {0: ((0, 0),), 1: ((-26, 0), (22, 0)), 2: ((0, 6), (0, -8))}[lines]
     weights, sizes = ("bold", "normal"), (_style.SIZE, _style.SMALL - 0.5)
-    for text, shift, weight, size in zip((unit.bare(cell["mean"]), interval), shifts, weights, sizes, strict=False):
+    for text, shift, weight, size in zip((mean, unit.ends(cell)), shifts, weights, sizes, strict=False):
         ax.annotate(
             text,
-            (column + 0.5, row + 0.5),
+            middle,
             xytext=shift,
             textcoords="offset points",
             ha="center",
@@ -147,21 +146,19 @@ def _alt(
     places: list[tuple[int, ...]],
     across: _numbers.Levels,
     down: _numbers.Levels,
-    metric: str,
-    unit: Unit,
     *,
+    unit: Unit,
     is_less: bool,
 ) -> str:
-    best, worst = data["mean"].idxmax(), data["mean"].idxmin()
-    if is_less:
-        best, worst = worst, best
+    least, most = _numbers.extremes(data["mean"])
+    worst, best = (most, least) if is_less else (least, most)
 
-    def told(at: Any) -> str:
+    def told(at: int) -> str:
         column, row = places[at]
         where = f"{across.name} {_style.said(across.values[column])} and {down.name} {_style.said(down.values[row])}"
         return f"{unit.interval(data.loc[at])} at {where}"
 
     return (
-        f"Heat map of {metric} over {across.name} and {down.name}, {len(data)} cells: best is {told(best)}, worst is "
+        f"Heat map of {unit.metric} over {across.name} and {down.name}, {len(data)} cells: best is {told(best)}, worst is "
         f"{told(worst)}; {_numbers.lost(data)}."
     )

@@ -124,19 +124,18 @@ def _why(frame: pd.DataFrame, metric: str) -> str:
 
 def cells(frame: pd.DataFrame, metric: str, by: Sequence[Levels]) -> tuple[pd.DataFrame, list[tuple[int, ...]]]:
     """Return one row for each combination of levels that has trials, and the places of its levels."""
+    import numpy as np  # noqa: PLC0415 - as above
     import pandas as pd  # noqa: PLC0415 - as above
 
     from promptlab.analysis import summaries  # noqa: PLC0415 - loads pandas
 
     known = frame.assign(**{metric: values_of(frame, metric)}).reset_index(drop=True)
     names = summaries.own_names([each.name for each in by])
-    groups = known.groupby([each.codes for each in by], sort=True).indices if by else {(): range(len(known))}
+    groups = known.groupby([each.codes for each in by], sort=True).indices if by else {(): np.arange(len(known))}
     rows, places = [], []
     for key, rows_of in groups.items():
         place = tuple(map(int, key if isinstance(key, tuple) else (key,)))
-        figures = summaries.group_figures(
-            known.iloc[rows_of], metric, failed_as=None, confidence=CONFIDENCE, seed=0
-        )
+        figures = summaries.group_figures(known.iloc[rows_of], metric, failed_as=None, confidence=CONFIDENCE, seed=0)
         level = {names[each.name]: each.values[at] for each, at in zip(by, place, strict=True)}
         rows.append(level | {name: figures[name] for name in COUNTS})
         places.append(place)
@@ -156,6 +155,14 @@ def ends(data: pd.DataFrame, middle: str = "mean", low: str = "low", high: str =
         ((data[middle] - data[low]) * factor).clip(lower=0).fillna(0.0).to_numpy(),
         ((data[high] - data[middle]) * factor).clip(lower=0).fillna(0.0).to_numpy(),
     ]
+
+
+def extremes(figures: pd.Series[float]) -> tuple[int, int]:
+    """Return the places of the least figure and of the greatest."""
+    import numpy as np  # noqa: PLC0415 - as above
+
+    values = figures.to_numpy(dtype="float64")
+    return int(np.nanargmin(values)), int(np.nanargmax(values))
 
 
 # Words

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _RETINA = 2  # pixels drawn for one that is shown
 _COLOURS = 255  # of a picture in a notebook: half the bytes, and no eye sees it
-_NOTE_CHARS, _TITLE_CHARS = 122, 74  # on a line of our own figure, in DejaVu Sans
+_NOTE_CHARS, _TITLE_CHARS = 126, 74  # on a line of our own figure, in DejaVu Sans
 _CHAR_EM = 0.58  # the mean width of its characters
 
 
@@ -39,8 +39,8 @@ class Plot:
         What the marks are, the sample sizes, and what is left out; it stands below the plot.
     """
 
-    def __init__(self, kind: str, ax: Axes, data: pd.DataFrame, *, title: str, alt: str, note: str) -> None:
-        self.kind, self.ax, self.data = kind, ax, data
+    def __init__(self, kind: str, ax: Axes, data: pd.DataFrame, *, own: bool, title: str, alt: str, note: str) -> None:
+        self.kind, self.ax, self.data, self._is_own = kind, ax, data, own
         self.title, self.alt, self.note = title, _text.visible(alt), note
 
     @property
@@ -66,7 +66,7 @@ class Plot:
             msg = f"cannot save {_text.brief(str(path))}: its ending has to be .png, .svg or .pdf"
             raise AnalysisError(msg)
         try:
-            with mpl.rc_context({"svg.hashsalt": "promptlab", "pdf.fonttype": 42}):
+            with _style.styled(own=self._is_own), mpl.rc_context({"svg.hashsalt": "promptlab", "pdf.fonttype": 42}):
                 self.figure.savefig(target, dpi=dpi, metadata=metadata)
         except OSError as error:
             msg = f"cannot save {_text.brief(str(path))}: {error.strerror or error}"
@@ -82,10 +82,12 @@ class Plot:
 
     def _repr_png_(self) -> bytes:
         """Return the figure as a PNG of twice the pixels that it takes on the page."""
+        import matplotlib as mpl  # noqa: PLC0415 - costs 0.3 s, so only where it is used
         from PIL import Image  # noqa: PLC0415 - matplotlib's own dependency, loaded with it
 
         drawn, small = io.BytesIO(), io.BytesIO()
-        self.figure.savefig(drawn, format="png", dpi=_RETINA * _style.DPI)
+        with _style.styled(own=self._is_own), mpl.rc_context({"savefig.bbox": None}):  # to be as wide as is said
+            self.figure.savefig(drawn, format="png", dpi=_RETINA * _style.DPI)
         image = Image.open(drawn).convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
         image.save(small, format="png", optimize=True)
         return small.getvalue()
@@ -135,7 +137,7 @@ def finished(kind: str, ax: Axes, data: pd.DataFrame, *, own: bool, title: str, 
             color=_style.quiet(ax),
         )
     _style.settle(ax, own=own)
-    return Plot(kind, ax, data, title=title, alt=alt, note=note)
+    return Plot(kind, ax, data, own=own, title=title, alt=alt, note=note)
 
 
 def _wrapped(text: str, chars: int) -> str:

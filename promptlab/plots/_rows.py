@@ -60,7 +60,10 @@ def beside(ax: Axes, rows: Sequence[float], heads: Sequence[str], lines: Sequenc
     for column, head in enumerate(heads):
         texts = [line[column] for line in lines]
         at += _CHAR_PT * (max(len(head), *map(len, texts)) + 1.5)
-        for row, text, is_head in [(top, head, True), *((row, text, False) for row, text in zip(rows, texts, strict=True))]:
+        for row, text, is_head in [
+            (top, head, True),
+            *((row, text, False) for row, text in zip(rows, texts, strict=True)),
+        ]:
             ax.annotate(
                 text,
                 (1, row),
@@ -100,12 +103,14 @@ def _of(levels: Levels, place: tuple[int, ...]) -> str:
 
 
 def _spread(frame: pd.DataFrame, metric: str, levels: Levels, *, ax: Axes | None, kind: str) -> Plot:
+    import numpy as np  # noqa: PLC0415 - costs 0.1 s, so only where it is used
+
     values = _numbers.values_of(frame, metric)
     data, places = _numbers.cells(frame, metric, [levels])
-    quantiles = values.groupby(levels.codes).quantile(list(_QUANTILES.values())).unstack()
+    quantiles = values.groupby(levels.codes).quantile(np.array(list(_QUANTILES.values()))).unstack()
     data[list(_QUANTILES)] = quantiles.reindex([place[0] for place in places]).to_numpy()
     own, unit = ax is None, _units.unit_of(frame, metric)
-    with _style.styled(ax):
+    with _style.styled(own=own):
         ax = ax or _style.new_axes(_style.height(len(levels.values), each=0.52, rest=1.45))
         name_rows(ax, levels.labels(), levels.name)
         for (row,), (_, cell) in zip(places, data.iterrows(), strict=True):
@@ -120,25 +125,30 @@ def _spread(frame: pd.DataFrame, metric: str, levels: Levels, *, ax: Axes | None
             f"Dots are answers{dots}. The box holds the middle half, its line is the median, the whisker reaches from "
             f"5 to 95 %. Diamond: the mean with its 95 % interval over cases; {_numbers.lost(data)}."
         )
-        alt = _spread_alt(data, places, metric, levels, unit, kind)
+        alt = _spread_alt(data, places, metric, levels, unit=unit, kind=kind)
         title = f"{metric} of {_text.count(int(data['n'].sum()), 'answer')}{_by(levels)}"
         return finished(kind, ax, data, own=own, title=title, alt=alt, note=note)
 
 
 def _row(ax: Axes, values: Any, row: int, cell: Any, factor: float) -> None:
-    """Draw the dots, the box and the mean of a level; dots are spread by a fixed sequence: a plot is always the same."""
+    """Draw the dots, the box and the mean of a level; dots are spread by a fixed sequence."""
     import numpy as np  # noqa: PLC0415 - costs 0.1 s, so only where it is used
 
     if not len(values):
         return
     some = values[np.linspace(0, len(values) - 1, min(len(values), _DOTS)).round().astype(int)] * factor
     aside = (np.arange(len(some)) * 0.6180339887 % 1 - 0.5) * 0.5  # the golden ratio fills a range evenly
-    ax.scatter(some, row - 0.12 + aside, s=7, color=_style.COLOURS[0], alpha=0.28, linewidths=0, zorder=2, rasterized=True)
+    ax.scatter(
+        some, row - 0.12 + aside, s=7, color=_style.COLOURS[0], alpha=0.28, linewidths=0, zorder=2, rasterized=True
+    )
     low, left, middle, right, high = (cell[name] * factor for name in _QUANTILES)
     ax.plot([low, high], [row - 0.12] * 2, color=_style.ink(ax), linewidth=1.0, zorder=3)
     ax.barh(row - 0.12, right - left, left=left, height=0.32, zorder=4, **_BOX)
     ax.plot([middle] * 2, [row - 0.28, row + 0.04], color="black", linewidth=2.2, zorder=5, solid_capstyle="butt")
-    mean, ends = cell["mean"] * factor, [[max(0.0, cell["mean"] - cell["low"])], [max(0.0, cell["high"] - cell["mean"])]]
+    mean, ends = (
+        cell["mean"] * factor,
+        [[max(0.0, cell["mean"] - cell["low"])], [max(0.0, cell["high"] - cell["mean"])]],
+    )
     ax.errorbar(
         mean,
         row + 0.3,
@@ -151,30 +161,31 @@ def _row(ax: Axes, values: Any, row: int, cell: Any, factor: float) -> None:
     )
 
 
-_BOX: dict[str, Any] = {"facecolor": "white", "edgecolor": "black", "linewidth": 1.0, "alpha": 0.85}
+_BOX: dict[str, Any] = {"facecolor": "white", "edgecolor": "black", "linewidth": 1.0}
 
 
 def _quantiles_beside(ax: Axes, data: pd.DataFrame, places: Any, unit: Unit, second: str) -> None:
     lines = [[unit.bare(row["p50"]), unit.bare(row[second]), f"{row['n']:,.0f}"] for _, row in data.iterrows()]
-    beside(ax, [place[0] for place in places], ("median", "95 %" if second == "p95" else "mean", "n"), lines)
+    beside(ax, [place[0] for place in places], ("median", "95 % below" if second == "p95" else "mean", "n"), lines)
 
 
 def _spread_alt(
-    data: pd.DataFrame, places: list[tuple[int, ...]], metric: str, levels: Levels, unit: Unit, kind: str
+    data: pd.DataFrame, places: list[tuple[int, ...]], metric: str, levels: Levels, *, unit: Unit, kind: str
 ) -> str:
-    def told(at: Any) -> str:
-        row = data.loc[at]
+    def told(at: int) -> str:
+        row: Any = data.loc[at]
         spread = f"the middle half {unit.bare(row['p25'])} to {unit.bare(row['p75'])}"
         if kind == "latency":
             spread = f"95 % below {unit.bare(row['p95'])}"
         return f"{unit.text(row['p50'])} ({spread})"
 
-    low, high, lost = data["p50"].idxmin(), data["p50"].idxmax(), _numbers.lost(data)
+    (low, high), lost = _numbers.extremes(data["p50"]), _numbers.lost(data)
     if len(data) == 1:
         return f"Dots and a box of {metric} of {data['n'].sum():,} answers: the median is {told(low)}; {lost}."
     return (
         f"Dots and boxes of {metric}{_by(levels)}, {len(data)} rows: the lowest median is that of "
-        f"{_of(levels, places[low])}, {told(low)}, the highest that of {_of(levels, places[high])}, {told(high)}; {lost}."
+        f"{_of(levels, places[low])}, {told(low)}, the highest that of {_of(levels, places[high])}, {told(high)}; "
+        f"{lost}."
     )
 
 
@@ -185,7 +196,7 @@ def _shares(frame: pd.DataFrame, metric: str, levels: Levels, *, is_label: bool,
     """Draw the share of each label in each level, with its interval; of a yes or no, the share of yes."""
     data, labels = _share_table(frame, metric, levels, is_label=is_label)
     own, names, per_row = ax is None, _style.labels(labels, 26), len(labels)
-    with _style.styled(ax):
+    with _style.styled(own=own):
         each = max(0.36, 0.16 * per_row + 0.12)
         ax = ax or _style.new_axes(_style.height(len(levels.values), each=each, rest=1.5))
         name_rows(ax, levels.labels(), levels.name)
@@ -225,16 +236,11 @@ def _draw_share(ax: Axes, part: pd.DataFrame, aside: float, place: int, name: st
 
 
 def _share_beside(ax: Axes, data: pd.DataFrame, unit: Unit) -> None:
-    lines = [
-        [unit.text(row["mean"]), f"{unit.bare(row['low'])} – {unit.bare(row['high'])}", f"{row['n']:,.0f}"]
-        for _, row in data.iterrows()
-    ]
+    lines = [[unit.text(row["mean"]), unit.ends(row), f"{row['n']:,.0f}"] for _, row in data.iterrows()]
     beside(ax, data["row"].to_list(), ("share", "95 % interval", "n"), lines)
 
 
-def _share_table(
-    frame: pd.DataFrame, metric: str, levels: Levels, *, is_label: bool
-) -> tuple[pd.DataFrame, list[Any]]:
+def _share_table(frame: pd.DataFrame, metric: str, levels: Levels, *, is_label: bool) -> tuple[pd.DataFrame, list[Any]]:
     """Return one row a level and label, and the labels, the most frequent first; of 0 and 1 only the 1."""
     import pandas as pd  # noqa: PLC0415 - costs 0.3 s, so only where it is used
 
@@ -259,14 +265,16 @@ def _share_table(
 def _share_alt(data: pd.DataFrame, metric: str, levels: Levels, labels: list[Any], *, is_label: bool) -> str:
     unit = Unit(metric, "rate")
 
-    def told(at: Any) -> str:
-        row = data.loc[at]
+    def told(at: int) -> str:
+        row: Any = data.loc[at]
         of = f"{_style.said(labels[int(row['place'])])} in " if is_label else ""
-        return f"{of}{_of(levels, (row['row'],))}, {unit.interval(row)}"
+        return f"{of}{_of(levels, (int(row['row']),))}, {unit.interval(row)}"
 
-    what = f"the shares of {_text.count(len(labels), 'label')} of {metric}" if is_label else f"the share of {metric} = 1"
+    what = (
+        f"the shares of {_text.count(len(labels), 'label')} of {metric}" if is_label else f"the share of {metric} = 1"
+    )
     lost = _numbers.lost(data[data["place"] == 0])
-    most, least = told(data["mean"].idxmax()), told(data["mean"].idxmin())
+    least, most = map(told, _numbers.extremes(data["mean"]))
     ends = most if len(data) == 1 else f"largest is {most}, smallest is {least}"
     return f"Dot plot of {what}{_by(levels)}: {ends}; {lost}."
 
@@ -287,8 +295,8 @@ def tokens(frame: pd.DataFrame, by: str | None, *, ax: Axes | None) -> Plot:
     whole = frame.assign(total_tokens=pieces.sum(axis=1, skipna=False))  # the provider's total counts an attempt's
     data, places = _numbers.cells(whole, "total_tokens", [levels])
     rows, own = [place[0] for place in places], ax is None
-    data[list(pieces)] = pieces.groupby(levels.codes).mean().reindex(rows).to_numpy()
-    with _style.styled(ax):
+    data[[name for name, _, _ in _PIECES]] = pieces.groupby(levels.codes).mean().reindex(rows).to_numpy()
+    with _style.styled(own=own):
         ax = ax or _style.new_axes(_style.height(len(levels.values), each=0.36, rest=1.6))
         name_rows(ax, levels.labels(), levels.name)
         _draw_pieces(ax, data, rows)
@@ -332,11 +340,11 @@ def _token_pieces(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _token_alt(data: pd.DataFrame, places: list[tuple[int, ...]], levels: Levels, unit: Unit) -> str:
-    def told(at: Any) -> str:
-        row = data.loc[at]
+    def told(at: int) -> str:
+        row: Any = data.loc[at]
         return f"{unit.interval(row)}, {unit.bare(row['prompt'] + row['prompt, cached'])} of them the prompt"
 
-    most, least, lost = data["mean"].idxmax(), data["mean"].idxmin(), _numbers.lost(data)
+    (least, most), lost = _numbers.extremes(data["mean"]), _numbers.lost(data)
     if len(data) == 1:
         return f"Bar of the mean tokens of an answer with its prompt: {told(most)}; {lost}."
     return (

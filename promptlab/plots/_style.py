@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-DASHES = ("-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (6, 2, 1.2, 2)), (0, (8, 3)), (0, (3, 1.2)), (0, (1, 1)))
+DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 2)),
+    (0, (1.2, 1.6)),
+    (0, (6, 2, 1.2, 2)),
+    (0, (8, 3)),
+    (0, (3, 1.2)),
+    (0, (1, 1)),
+)
 HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "----", "++++")
 MAP = "cividis"
 INK, QUIET, FAINT = "#1F2328", "#59636E", "#D1D9E0"  # of text, of notes, of grids: 15.8, 6.1 and 1.4 to white
@@ -31,7 +39,7 @@ WIDTH_IN = 7.2  # 720 CSS pixels: a notebook's output is 800 to 1,000 wide
 DPI = 100  # of a screen; pictures are drawn at twice that
 SIZE, SMALL, TITLE = 9.5, 8.0, 11.0  # points
 
-_RC: dict[str, Any] = {
+_RC: dict[Any, Any] = {
     "axes.edgecolor": "#8B949E",
     "axes.grid": True,
     "axes.axisbelow": True,
@@ -64,12 +72,13 @@ _FALLBACKS = (
 
 
 @contextlib.contextmanager
-def styled(ax: Axes | None) -> Iterator[None]:
+def styled(*, own: bool) -> Iterator[None]:
     """Hold the style of this project's own figures while one is drawn; on a user's axes the user's style stands."""
     import matplotlib as mpl  # noqa: PLC0415 - costs 0.3 s, so only where it is used
+    from matplotlib import style  # noqa: PLC0415 - as above
 
-    plain = {"text.usetex": False, "text.parse_math": False, "axes.unicode_minus": True}
-    with mpl.rc_context({"font.family": ["DejaVu Sans"], **plain, **_RC} if ax is None else plain):
+    plain: dict[Any, Any] = {"text.usetex": False, "text.parse_math": False}
+    with style.context(["default", {**_RC, **plain}]) if own else mpl.rc_context(plain):
         yield
 
 
@@ -134,7 +143,7 @@ def labels(values: Iterable[Any], chars: int = 28) -> list[str]:
 
 
 def named(value: Any) -> str:
-    """Return a value as a line of text: numbers without needless digits, a blank text in quotes.
+    r"""Return a value as a line of text: numbers without needless digits, a blank text in quotes.
 
     >>> named(0.7), named(1.0), named("two\nlines"), named(" ")
     ('0.7', '1', 'two lines', "' '")

@@ -56,6 +56,16 @@ class Unit:
         """Return a figure with its unit."""
         return f"{self.bare(figure)}{self._unit}"
 
+    def ends(self, row: Any) -> str:
+        """Return the ends of an interval, as short as they can be understood: a unit that both have stands once."""
+        if math.isnan(row["low"]):
+            return _text.UNKNOWN
+        if self.kind == "rate":
+            return f"{row['low'] * 100:.0f} – {row['high'] * 100:.0f}"
+        low, high = self.bare(row["low"]), self.bare(row["high"])
+        unit = high.partition(" ")[2]
+        return f"{low.removesuffix(unit).rstrip() if unit and low.partition(' ')[2] == unit else low} – {high}"
+
     def difference(self, figure: float) -> str:
         """Return a difference with its sign; of rates in points."""
         return f"{'+' if figure > 0 else '−' if figure < 0 else ''}{self.bare(abs(figure))}"
