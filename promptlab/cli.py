@@ -1,4 +1,4 @@
-"""The command line: the demo, a look at past runs, exports, and a check of what is installed."""
+"""The command line: the demo, a look at past runs, exports and reports, and a check of what is installed."""
 
 from __future__ import annotations
 
@@ -94,21 +94,35 @@ def show(run: str, path: str, rows: int) -> None:
             )
 
 
+_OUTPUT = click.Path(path_type=Path)
+
+
 @main.command()
 @click.argument("run")
 @_FILE
-@click.option("--format", "form", type=click.Choice(exports.FORMATS), default="csv", show_default=True)
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path), help="The file to write; standard output when left out."
+    "--format", "form", type=click.Choice(exports.FORMATS), help="By the suffix of --output when left out, or csv."
 )
-def export(run: str, path: str, form: exports.Format, output: Path | None) -> None:
-    """Write a run's trials, one row each: RUN is its id or its name."""
+@click.option("--output", "-o", type=_OUTPUT, help="The file to write; standard output when left out.")
+def export(run: str, path: str, form: exports.Format | None, output: Path | None) -> None:
+    """Write a run's trials, one row each, scores included: RUN is its id or its name."""
     with _opened(path) as lab:
         frame = _loaded(lab, run).frame()
     if output is None:
-        sys.stdout.buffer.write(exports.export(frame, form))
+        sys.stdout.buffer.write(exports.export(frame, form or "csv"))
     else:
         _console().print(f"{exports.write(frame, output, form)}: {_text.count(len(frame), 'trial')}", highlight=False)
+
+
+@main.command()
+@click.argument("run")
+@_FILE
+@click.option("--output", "-o", type=_OUTPUT, default="report.html", show_default=True, help="The file to write.")
+def report(run: str, path: str, output: Path) -> None:
+    """Write a report of a run as one HTML file: RUN is its id or its name."""
+    with _opened(path) as lab:
+        written = _loaded(lab, run).report(output)
+    _console().print(f"{written}: {_text.size(written.stat().st_size)}", highlight=False)
 
 
 @main.command("doctor")

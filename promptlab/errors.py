@@ -15,6 +15,7 @@
     ├── ComparisonError        a comparison matrix cannot be laid out as asked
     ├── AnalysisError          a summary, contrast or plot cannot be made as asked
     ├── RatingError            a rating, note or view, or a session of ratings, cannot be taken or told as asked
+    ├── ExportError            a file cannot be written as asked
     ├── ScoreError             a scorer cannot be made or applied as asked
     ├── NotFoundError          no run, request or template of that name or id
     └── RunError               a run ended early, and `on_error="stop"` asked to hear of it
@@ -121,6 +122,10 @@ class AnalysisError(_ProblemsError):
 
 class RatingError(PromptlabError):
     """A rating, note, pin or view, or a session of ratings, cannot be taken, planned or told as asked."""
+
+
+class ExportError(PromptlabError):
+    """A file cannot be written as asked."""
 
 
 class ScoreError(_ProblemsError):

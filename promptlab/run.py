@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from promptlab import _loop, _text, accounts, histories, reruns, results, scoring
 from promptlab.accounts import Spending
-from promptlab.analyses import Analysis
 from promptlab.cases import Cases
 from promptlab.errors import BackendError
 from promptlab.grids import ParameterGrid
 from promptlab.jobs import Progress
 from promptlab.live import Bar, LiveRun, Shown
+from promptlab.outlets import Outlets
 from promptlab.panels._panel import is_in_kernel
 from promptlab.runner import Runner
 from promptlab.store import Store
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from promptlab.scoring import Scored
 
 
-class Run(Analysis):
+class Run(Outlets):
     """A plan executed, and its results.
 
     `lab.run` and `lab.load` make one; see `promptlab.results.COLUMNS` for what `frame` holds.

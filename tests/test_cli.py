@@ -59,7 +59,7 @@ def test_runs_of_an_empty_file_says_so(command, tmp_path):
     assert command("runs") == (0, "experiments.db holds no runs yet\n")
 
 
-@pytest.mark.parametrize("args", [("runs",), ("show", "1"), ("export", "1")], ids=lambda args: args[0])
+@pytest.mark.parametrize("args", [("runs",), ("show", "1"), ("export", "1"), ("report", "1")], ids=lambda args: args[0])
 def test_a_file_that_is_not_there_is_not_made(command, tmp_path, args):
     """Looking never creates a file, and the message names the option."""
     assert command(*args) == (1, "Error: experiments.db does not exist; name a file with --file\n")
@@ -105,6 +105,37 @@ def test_export_to_a_file_refuses_to_overwrite(command, recorded, tmp_path):
         1,
         "Error: run.csv exists; remove it or name another file\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("args", "first"),
+    [
+        pytest.param(("-o", "run.jsonl"), '{"position":0,', id="suffix"),
+        pytest.param(("-o", "run.txt", "--format", "csv"), '"position","template",', id="format"),
+        pytest.param(("-o", "run.md"), "| position | template |", id="Markdown"),
+    ],
+)
+def test_export_goes_by_the_suffix(command, recorded, tmp_path, args, first):
+    """The file's name says the format, unless it is given."""
+    assert command("export", "study", *args) == (0, f"{args[1]}: 3 trials\n")
+    assert (tmp_path / args[1]).read_text().startswith(first)
+
+
+def test_export_to_an_unknown_suffix_says_which_there_are(command, recorded, tmp_path):
+    """One sentence, and no file."""
+    code, output = command("export", "study", "-o", "run.xlsx")
+    assert code == 1
+    assert output == "Error: run.xlsx has no suffix of a format; there are .csv, .jsonl, .parquet, .md\n"
+    assert not (tmp_path / "run.xlsx").exists()
+
+
+def test_report_writes_one_page(command, recorded, tmp_path):
+    """`report` says what it wrote, and overwrites nothing."""
+    code, output = command("report", "study")
+    assert code == 0
+    assert output.startswith("report.html: ")
+    assert "<h1>study</h1>" in (tmp_path / "report.html").read_text()
+    assert command("report", "1") == (1, "Error: report.html exists; remove it or name another file\n")
 
 
 def test_doctor_reports_and_succeeds(command):

@@ -18,7 +18,7 @@ _STYLE = "white-space:pre-wrap;overflow-wrap:anywhere"
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 
 
-def html(table: Table, *, caption: str) -> str:
+def html(table: Table, *, caption: str, hint: str = LIVE_HINT) -> str:
     """Return the first rows as HTML; what differs from the baseline is marked as inserted and deleted."""
     layout = table.layout
     chars = min(CELL_CHARS, max(100, _TEXT_SHARE // (ROWS * max(1, len(layout.columns)))))
@@ -33,13 +33,13 @@ def html(table: Table, *, caption: str) -> str:
         if size > BYTES:
             break
         body.append(line)
-    return _text.html_card(caption, _text.html_table(body, head=top), note=_note(table, len(body)))
+    return _text.html_card(caption, _text.html_table(body, head=top), note=_note(table, len(body), hint))
 
 
-def _note(table: Table, shown: int) -> str:
+def _note(table: Table, shown: int, hint: str) -> str:
     constants = ", ".join(f"{name} = {_text.clipped(str(value), 40)}" for name, value in table.axes.constants)
     of = f"{shown:,} of {_text.count(len(table.layout.order), 'row')}"
-    return "; ".join(filter(None, [constants, of, LIVE_HINT]))
+    return "; ".join(filter(None, [constants, of, hint]))
 
 
 def _head(head: dict[str, Any]) -> str:
