@@ -138,6 +138,7 @@ class Lab:
             prices=self._prices,
             allowance=Allowance(limits or RateLimits()),
             clock=clock or Clock(),
+            ask=self.run,
         )
         _OPEN.add(self)
 
@@ -414,7 +415,7 @@ class Lab:
     def load(self, name: str | int) -> Run:
         """Return a run by its id, or by its name (the newest of that name); one that goes on here as it is, live."""
         run_id = results.find_run(self.store, name).id
-        return self._launcher.live_run(run_id) or Run(self.store, run_id)
+        return self._launcher.live_run(run_id) or Run(self.store, run_id, ask=self.run)
 
     def compare(self, runs: Iterable[Run | str | int], **layout: Unpack[MatrixOptions]) -> Matrix:
         """Return the comparison matrix of several runs, their cases aligned by value; see `Run.compare`."""

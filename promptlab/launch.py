@@ -11,7 +11,7 @@ import os
 import platform
 import subprocess
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -77,6 +77,7 @@ class Launcher:
     prices: PriceList
     allowance: Allowance
     clock: Clock
+    ask: Callable[..., Run]  # runs templates with a grid over cases; what a run of this lab asks a model judge with
     live: dict[int, tuple[Run, LiveRun]] = field(default_factory=dict)
     last_run: Run | None = None
     _gate: threading.Lock = field(default_factory=threading.Lock)  # a panel's retry, or the end: one after the other
@@ -104,11 +105,11 @@ class Launcher:
         if found and not todo:
             self._check_failures(found, options.on_error)
         if found and not todo and self._is_final(found):
-            self.last_run = Run(self.store, found.id, is_as_it_was=True)
+            self.last_run = Run(self.store, found.id, is_as_it_was=True, ask=self.ask)
             return self.last_run
         self._make_ready(plan, asks=bool(todo) if found else self._lacks(plan))
         run_id = self._registered(plan, found, name, options.note, is_whole=len(states) == len(plan))
-        self.last_run = Run(self.store, run_id)
+        self.last_run = Run(self.store, run_id, ask=self.ask)
         return self._begun(self.last_run, plan, options)
 
     def abort(self) -> None:
@@ -164,7 +165,7 @@ class Launcher:
         """Raise again what `on_error="stop"` raised when the run was made: a cell run again must not pass."""
         failure = results.first_failure(self.store, found.id) if on_error == "stop" else None
         if failure:
-            self.last_run = Run(self.store, found.id)
+            self.last_run = Run(self.store, found.id, ask=self.ask)
             msg = f"run {found.name!r} has a failed trial: {failure}; retry_failed=True asks again"
             raise RunError(msg)
 
