@@ -24,6 +24,7 @@ from promptlab.errors import (
     RatingError,
     ReadOnlyError,
     RunError,
+    ScoreError,
     SearchError,
     StoreError,
     TemplateError,
@@ -35,6 +36,7 @@ from promptlab.plans import Plan
 from promptlab.prices import Price
 from promptlab.retries import RetryPolicy
 from promptlab.run import Run
+from promptlab.scorers import Score, Scorer, exact_match
 from promptlab.templates import PromptTemplate
 
 __version__ = "0.1.0"
@@ -65,7 +67,11 @@ __all__ = [
     "RetryPolicy",
     "Run",
     "RunError",
+    "Score",
+    "ScoreError",
+    "Scorer",
     "SearchError",
     "StoreError",
     "TemplateError",
+    "exact_match",
 ]

@@ -14,6 +14,7 @@
     ├── SearchError            a search cannot be understood
     ├── ComparisonError        a comparison matrix cannot be laid out as asked
     ├── RatingError            a rating, note or view, or a session of ratings, cannot be taken or told as asked
+    ├── ScoreError             a scorer cannot be made or applied as asked
     ├── NotFoundError          no run, request or template of that name or id
     └── RunError               a run ended early, and `on_error="stop"` asked to hear of it
 
@@ -115,6 +116,10 @@ class ComparisonError(_ProblemsError):
 
 class RatingError(PromptlabError):
     """A rating, note, pin or view, or a session of ratings, cannot be taken, planned or told as asked."""
+
+
+class ScoreError(_ProblemsError):
+    """A scorer cannot be made, or not be applied to these cases; `problems` lists every reason."""
 
 
 class NotFoundError(PromptlabError, LookupError):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from promptlab import _loop, _text, accounts, histories, reruns, results
+from promptlab import _loop, _text, accounts, histories, reruns, results, scoring
 from promptlab.accounts import Spending
 from promptlab.cases import Cases
 from promptlab.errors import BackendError
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from promptlab.panels.judge import Judge
     from promptlab.panels.matrix import Matrix
     from promptlab.panels.monitor import Monitor
+    from promptlab.scorers import Scorer
+    from promptlab.scoring import Scored
 
 
 class Run:
@@ -103,9 +105,49 @@ class Run:
 
         The columns are those of `promptlab.results.COLUMNS`: template, the case's values, every varying parameter,
         repeat, output, status, error, usage, cost in USD, latency in milliseconds, and row ids. A trial without an
-        answer has its row as well.
+        answer has its row as well. After them stands one column a scorer (see `score`), the newest first: its value,
+        or of a scorer that gives labels alone the label; missing where nothing was scored, or the score failed.
         """
-        return results.trial_frame(self._store, self._row)
+        return scoring.with_scores(self._store, self._row, results.trial_frame(self._store, self._row))
+
+    def score(self, *scorers: Scorer | Callable[..., Any]) -> Scored:
+        """Score the answers, store the scores, and return how many were scored.
+
+        Only what is not stored yet is computed: a scorer is known by its name and whole configuration, and one that is
+        changed is another column of `frame()`. What failed before is tried again. Trials without an answer are counted,
+        not scored.
+
+        Parameters
+        ----------
+        scorers
+            `exact_match("capital")` and its like, or a function of (output, case) that returns a bool, a number, a
+            label, or a mapping with `value`, `label`, `detail`. The first one is what panels show unless asked.
+
+        Raises
+        ------
+        ScoreError
+            Listing everything that is wrong with the scorers, such as a column that the cases do not have, before
+            anything is scored.
+
+        >>> import tempfile
+        >>> from promptlab import exact_match
+        >>> from promptlab.testing import sample_lab
+        >>> with tempfile.TemporaryDirectory() as folder, sample_lab(f"{folder}/sample.db") as lab:
+        ...     lab.load("capitals").score(exact_match("capital"))
+        <Scored run 1 'capitals'>
+        scorer       mean  scored now  before  failed  no answer
+        exact_match  0.5   12          0       0       4
+        """
+        return scoring.score(self._store, self._row, scorers)
+
+    def scores(self) -> pd.DataFrame:
+        """Return one row a score: what tells the trial (as in `frame()`, up to repeat), then what was said of it.
+
+        Those columns are output_id, scorer, config_key, value, label, extracted (from the answer, where the scorer
+        extracts), reason (of a 0 that is more than a difference), error (why the score failed) and detail (a mapping
+        with all of it). A column of the cases that has one of these names is called `case.NAME` here.
+        """
+        return scoring.long_frame(self._store, self._row)
 
     @property
     def outputs(self) -> list[str | None]:

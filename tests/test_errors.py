@@ -18,6 +18,7 @@ LISTING = [
     errors.PlanError,
     errors.SearchError,
     errors.ComparisonError,
+    errors.ScoreError,
 ]
 
 
