@@ -1,9 +1,9 @@
 """The rule of a race: after every block of cases, which candidates are dropped, by whom.
 
-Pure: a matrix of scores in, drops out. Candidates are compared in pairs, on the cases that both have a score for, so that
-easy and hard cases favour neither. The rule keeps one promise, the confidence: a candidate that is better than every
-other (by at least `difference`, where that is given) is dropped, ever in the whole race, with a probability of at most one
-minus it, however many the others are and however often one looks.
+Pure: a matrix of scores in, drops out. Candidates are compared in pairs, on the cases that both have a score for, so
+that easy and hard cases favour neither. The rule keeps one promise, the confidence: a candidate that is better than
+every other (by at least `difference`, where that is given) is dropped, ever in the whole race, with a probability of at
+most one minus it, however many the others are and however often one looks.
 
 Sources: racing is that of Maron and Moore (1994), NIPS 6:59, in blocks and by paired differences as in Moore and Lee
 (1994), ICML 11:190. The test is the sum of the differences over the root of the sum of their squares (Efron 1969, JASA
@@ -54,9 +54,9 @@ class Rule:
 
     With 12 candidates over 200 cases of right or wrong, blocks of 8, at 95 % (simulated, `tests/test_racing.py`): where
     the means are spread out and the best is 10 points ahead of the second, the best is found in at least 95 % of races
-    with at most half of the requests; the same holds where it is 20 points ahead of eleven equal ones, or 10 points with
-    `difference=0.1`. Ten points ahead of eleven equal ones without `difference` takes nearly all requests, since 200 such
-    cases hardly show it. Where the two best are closer than that, both are still there at the end.
+    with at most half of the requests; the same holds where it is 20 points ahead of eleven equal ones, or 10 points
+    with `difference=0.1`. Ten points ahead of eleven equal ones without `difference` takes nearly all requests, since
+    200 such cases hardly show it. Where the two best are closer than that, both are still there at the end.
 
     Parameters
     ----------
@@ -97,8 +97,8 @@ class Rule:
         import numpy as np  # noqa: PLC0415 - costs 0.1 s, so only where it is used
 
         after, here = scores.shape[1], scores[list(alive)]
-        has_scores = np.isfinite(here).any(axis=1)
-        if not has_scores.any():
+        has_scores = [bool(np.isfinite(row).any()) for row in here]
+        if not any(has_scores):
             return []
         found = []
         for place, candidate in enumerate(alive):
@@ -129,7 +129,8 @@ def _tests(differences: NDArray[np.float64]) -> NDArray[np.float64]:
 
     known = np.nan_to_num(differences)
     roots = np.sqrt((known**2).sum(axis=1))
-    return np.divide(known.sum(axis=1), roots, out=np.zeros(len(known)), where=roots > 0)
+    tests: NDArray[np.float64] = np.divide(known.sum(axis=1), roots, out=np.zeros(len(known)), where=roots > 0)
+    return tests
 
 
 def _is_ahead(differences: NDArray[np.float64], order: int) -> bool:
@@ -167,8 +168,8 @@ def race(scores: NDArray[np.float64], rule: Rule) -> Iterator[tuple[list[int], l
 def critical_value(looks: tuple[int, ...], error: float) -> float:
     """Return the value that a sum of equal normal steps, over its standard deviation, reaches at some look by chance.
 
-    One-sided; `looks` are the numbers of steps, `error` the probability. Pocock's own table has 2.413 for five looks and
-    0.05 on two sides:
+    One-sided; `looks` are the numbers of steps, `error` the probability. Pocock's own table has 2.413 for five looks
+    and 0.05 on two sides:
 
     >>> round(critical_value((1, 2, 3, 4, 5), 0.025), 2)
     2.41

@@ -150,6 +150,11 @@ class Run:
         return scoring.long_frame(self._store, self._row)
 
     @property
+    def setting_columns(self) -> list[str]:
+        """The columns of `frame` that hold the settings: template, version, and what varies."""
+        return results.setting_columns(self._row)
+
+    @property
     def outputs(self) -> list[str | None]:
         """What the model wrote, one a trial, in plan order; None where there is no answer."""
         column = self.frame()["output"]
