@@ -260,6 +260,11 @@ class Run(Outlets):
         return accounts.attempts(self._store, self.id)
 
     @property
+    def setting_columns(self) -> list[str]:
+        """The columns of `frame` that hold the settings: template, version, and what varies."""
+        return results.setting_columns(self._row)
+
+    @property
     def outputs(self) -> list[str | None]:
         """What the model wrote, one a trial, in plan order; None where there is no answer."""
         column = self.frame()["output"]
