@@ -239,9 +239,9 @@ class Course:
         lower_is_better: bool = False,
     ) -> None:
         self.candidates = len(plan.templates) * len(plan.grid)
-        if problems := [*_problems(self.candidates, metric, block, confidence, difference)]:
+        if problems := [*_problems(self.candidates, metric, block, confidence, difference, seed)]:
             raise PlanError(problems)
-        self.metric = metric if isinstance(metric, str) else scorer(metric)
+        self.metric = metric if isinstance(metric, str) else _scorer(metric, plan)
         self.rule = racing.Rule(self.candidates, len(plan.cases), block, confidence, difference)
         self._plan = plan
         self._sign = -1.0 if lower_is_better else 1.0
@@ -391,7 +391,9 @@ class Course:
         return each.status == "dropped", -each.cases, math.isnan(mean), -mean
 
 
-def _problems(candidates: int, metric: object, block: object, confidence: object, difference: object) -> Iterator[str]:
+def _problems(
+    candidates: int, metric: object, block: object, confidence: object, difference: object, seed: object
+) -> Iterator[str]:
     """Yield what is wrong with a race, one sentence each."""
     if candidates < 2:  # noqa: PLR2004 - a race needs two
         yield "a race needs at least two candidates: give several templates, or a grid with several settings"
@@ -405,9 +407,29 @@ def _problems(candidates: int, metric: object, block: object, confidence: object
         yield f"block={_text.brief(block)}: a whole number of cases from 1 is needed"
     if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0.5 <= confidence < 1:  # noqa: PLR2004 - a coin's
         yield f"confidence={_text.brief(confidence)}: a number from 0.5 to below 1 is needed, e.g. 0.95"
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        yield f"seed={_text.brief(seed)}: a whole number is needed"
     is_number = isinstance(difference, int | float) and not isinstance(difference, bool)
     if not is_number or not 0 <= difference < math.inf:  # type: ignore[operator]  # is_number says that it is one
         yield f"difference={_text.brief(difference)}: a number from 0 is needed, in the metric's unit"
+
+
+def _scorer(metric: Scorer | Callable[..., Any], plan: Plan) -> Scorer:
+    """Return what scores, if it finds what it needs in the plan's cases."""
+    made, columns = scorer(metric), plan.cases.columns
+    problems = []
+    for column in made.columns:
+        if column not in columns:
+            near = _text.nearest(column, columns)
+            there = f"did you mean {near!r}?" if near else f"they have {', '.join(map(repr, columns)) or 'no columns'}"
+            problems.append(f"{made.name}: the cases have no column {_text.brief(column)}; {there}")
+    if made.name in results.COLUMNS:
+        problems.append(
+            f"a scorer cannot be called {made.name!r}, a name that results have; give it another: name='...'"
+        )
+    if problems:
+        raise PlanError(problems)
+    return made
 
 
 def _label(settings: Mapping[str, Any], *, is_shared: bool) -> str:

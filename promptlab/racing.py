@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _POINTS = 300  # of the grid on which the recursion integrates: the critical value is good to three decimals
+_MUTE_CASES = 8  # without a score, until a candidate is out: one failure is no reason
 _FAR = 8.0  # standard deviations below which nothing is integrated
 
 
@@ -97,12 +98,13 @@ class Rule:
         import numpy as np  # noqa: PLC0415 - costs 0.1 s, so only where it is used
 
         after, here = scores.shape[1], scores[list(alive)]
+        is_early = after < min(_MUTE_CASES, self.cases)
         has_scores = [bool(np.isfinite(row).any()) for row in here]
         if not any(has_scores):
             return []
         found = []
         for place, candidate in enumerate(alive):
-            if not has_scores[place]:
+            if not has_scores[place] and not is_early:
                 found.append(Drop(candidate, None, after, is_beaten=False))
             elif (lost := self._lost(here, place)) is not None:
                 found.append(Drop(candidate, alive[lost[0]], after, is_beaten=lost[1]))
