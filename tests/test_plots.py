@@ -4,6 +4,7 @@ import html
 import io
 import math
 import random
+import re
 import subprocess
 import sys
 import warnings
@@ -24,7 +25,9 @@ from promptlab.errors import AnalysisError
 from promptlab.plots import Plots, _fronts, _style
 from promptlab.testing import ScriptedBackend, error_reply
 from scored import frame_of
+from test_readme import run_script, script
 
+DOCS = Path(__file__).parent.parent / "docs"
 AXES = ["template", "temperature"]
 NASTY = [
     r"$\frac{a}{b}$",
@@ -551,3 +554,20 @@ def test_a_plot_that_cannot_be_saved_says_why(plots, tmp_path, name, message):
     """Another ending, or a folder that is not there, is one clear error."""
     with pytest.raises(AnalysisError, match=message):
         plots.tokens().save(tmp_path / name)
+
+
+# The page
+
+
+def test_the_examples_of_the_page_run(tmp_path):
+    """Every Python block of docs/plots.md runs, in order, as a user would paste it."""
+    done = run_script(script((DOCS / "plots.md").read_text(encoding="utf-8")), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} >= {"heatmap.svg", "both.png"}
+
+
+def test_the_gallery_is_there_and_small():
+    """Every picture of the page is in the repository, and none is larger than 60 kB."""
+    named = re.findall(r"!\[[^\]]+\]\((images/[^)]+)\)", (DOCS / "plots.md").read_text(encoding="utf-8"))
+    assert len(named) == len(CALLS)
+    assert [name for name in named if (DOCS / name).stat().st_size > 60_000] == []

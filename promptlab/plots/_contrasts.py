@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _MOST_ROWS = 40
 _LEVEL = 0.05  # an adjusted p-value below is told from chance
 _GREY = "#6E7781"
-_LEVEL_CHARS, _SETTING_CHARS = 15, 40  # that leave the intervals half of the figure
+_LEVEL_CHARS, _SETTING_CHARS = 13, 36  # that leave the intervals room in the figure
 _NEEDED = (
     "metric",
     "axis",

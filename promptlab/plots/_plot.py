@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _RETINA = 2  # pixels drawn for one that is shown
 _COLOURS = 255  # of a picture in a notebook: half the bytes, and no eye sees it
-_NOTE_CHARS, _TITLE_CHARS = 126, 74  # on a line of our own figure, in DejaVu Sans
+_NOTE_CHARS, _TITLE_CHARS = 121, 74  # on a line of our own figure, in DejaVu Sans
 _CHAR_EM = 0.58  # the mean width of its characters
 _TITLE_PAD = 17.0  # points above a user's axes: heads of figures may stand there
 
