@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from promptlab import _text, racing, stats
+from promptlab import _text, racing, results, stats
 from promptlab.errors import PlanError, ScoreError
 from promptlab.launch import Round
 from promptlab.plans import Plan
@@ -239,7 +239,8 @@ class Course:
         lower_is_better: bool = False,
     ) -> None:
         self.candidates = len(plan.templates) * len(plan.grid)
-        if problems := [*_problems(self.candidates, metric, block, confidence, difference, seed)]:
+        chosen = {"block": block, "confidence": confidence, "difference": difference, "seed": seed}
+        if problems := [*_problems(self.candidates, metric, **chosen)]:
             raise PlanError(problems)
         self.metric = metric if isinstance(metric, str) else _scorer(metric, plan)
         self.rule = racing.Rule(self.candidates, len(plan.cases), block, confidence, difference)
@@ -392,7 +393,7 @@ class Course:
 
 
 def _problems(
-    candidates: int, metric: object, block: object, confidence: object, difference: object, seed: object
+    candidates: int, metric: object, *, block: object, confidence: object, difference: object, seed: object
 ) -> Iterator[str]:
     """Yield what is wrong with a race, one sentence each."""
     if candidates < 2:  # noqa: PLR2004 - a race needs two
