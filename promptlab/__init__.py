@@ -37,7 +37,23 @@ from promptlab.plans import Plan
 from promptlab.prices import Price
 from promptlab.retries import RetryPolicy
 from promptlab.run import Run
-from promptlab.scorers import Score, Scorer, exact_match
+from promptlab.scorers import (
+    Score,
+    Scorer,
+    choice,
+    contains,
+    cost,
+    exact_match,
+    json_schema,
+    json_valid,
+    latency,
+    length,
+    numeric,
+    one_of,
+    regex,
+    scorer,
+    similarity,
+)
 from promptlab.templates import PromptTemplate
 
 __version__ = "0.1.0"
@@ -75,5 +91,17 @@ __all__ = [
     "SearchError",
     "StoreError",
     "TemplateError",
+    "choice",
+    "contains",
+    "cost",
     "exact_match",
+    "json_schema",
+    "json_valid",
+    "latency",
+    "length",
+    "numeric",
+    "one_of",
+    "regex",
+    "scorer",
+    "similarity",
 ]

@@ -20,6 +20,7 @@ from promptlab import _text
 from promptlab._json import canonical, compact
 from promptlab.cases import brief
 from promptlab.errors import NotFoundError
+from promptlab.scorers import MEASURES
 from promptlab.store import Store
 
 if TYPE_CHECKING:
@@ -291,7 +292,7 @@ class _Values:
         self._ratings = self._read_ratings(store, outputs) if by in {None, RATING} else {}
         self._scores: dict[tuple[int, int], dict[str, tuple[int, str, float]]] = {}
         for output_id, case_id, scorer, config_key, value, score_id in store.read(_SCORES, outputs):
-            if by in {None, scorer}:
+            if scorer == by or (by is None and scorer not in MEASURES):
                 self._scores.setdefault((case_id, output_id), {})[config_key] = (score_id, scorer, value)
 
     def of(self, case_id: int, before: int, after: int) -> tuple[str | None, float | None, float | None]:

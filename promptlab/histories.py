@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from promptlab import _text, ledger
 from promptlab._json import compact, texts, utf8
 from promptlab.errors import NotFoundError, SearchError, StoreError
+from promptlab.scorers import MEASURES
 from promptlab.store import Store
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ cross join samples on samples.id = trials.sample_id
 cross join scores
   on scores.output_id = coalesce(trials.output_id, samples.output_id) and scores.case_id = trials.case_id
 join templates on templates.id = trials.template_id
-where trials.run_id = ? and scores.value is not null
+where trials.run_id = ? and scores.value is not null and scores.scorer not in (select value from json_each(?))
 group by scores.config_key, trials.template_id, trials.params
 """
 
@@ -251,8 +252,8 @@ def _detailed(store: Store, run: PastRun, *, has_scores: bool) -> PastRun:
 
 
 def _best_score(store: Store, run: PastRun) -> dict[str, Any]:
-    """Return the highest mean of the scorer that was used last, or nothing where there is no score."""
-    rows = store.read(_SCORES, (run.id,))
+    """Return the highest mean of the scorer that was used last, of those that judge; nothing where there is none."""
+    rows = store.read(_SCORES, (run.id, compact(MEASURES)))
     if not rows:
         return {}
     newest = max(rows, key=lambda row: row["newest"])["config_key"]

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from promptlab import _text, results
-from promptlab._json import compact, plain, utf8
+from promptlab._json import compact, plain, texts, utf8
 from promptlab.errors import ScoreError
 from promptlab.ledger import timestamp
 from promptlab.results import RunRow
@@ -157,9 +157,9 @@ def _problems(scorer: Scorer, run: RunRow) -> Iterator[str]:
 
 _CASE = "select inputs from cases where id = ?"
 _ANSWERS = """
-select json_extract(wanted.value, '$[1]') as case_id, coalesce(outputs.text, ''), outputs.finish_reason, outputs.flags,
-  outputs.cost_usd, attempts.latency_ms, outputs.prompt_tokens, outputs.completion_tokens, attempts.reasoning_tokens,
-  attempts.total_tokens, outputs.id
+select coalesce(outputs.text, ''), outputs.finish_reason, outputs.flags, outputs.cost_usd, attempts.latency_ms,
+  outputs.prompt_tokens, outputs.completion_tokens, attempts.reasoning_tokens, attempts.total_tokens, outputs.id,
+  json_extract(wanted.value, '$[1]') as case_id
 from json_each(?) as wanted
 cross join outputs on outputs.id = json_extract(wanted.value, '$[0]')
 left join attempts on attempts.id = outputs.attempt_id order by wanted.key
@@ -179,9 +179,9 @@ class _Answers:
     def read(self, pairs: Sequence[_Pair]) -> Iterator[Answered]:
         """Yield some of them; one that was forgotten meanwhile is left out."""
         for rows in self.store.batches(_ANSWERS, (json.dumps(pairs),)):
-            for case_id, text, finish_reason, flags, *facts in rows:
-                said = tuple(json.loads(flags)) if flags else ()
-                yield Answered(text, self._case(case_id), finish_reason, said, *facts, case_id=case_id)
+            for text, finish_reason, flags, *facts in rows:
+                case_id = facts[-1]
+                yield Answered(text, self._case(case_id), finish_reason, texts(flags or "[]"), *facts)
 
     def _read_case(self, case_id: int) -> Mapping[str, Any]:
         values = json.loads(self.store.read(_CASE, (case_id,))[0][0])

@@ -39,7 +39,7 @@ left join attempts on attempts.id = outputs.attempt_id
 """  # noqa: S608 - a query of our own
 _SCORES = """
 select output_id, case_id, value, label, detail from scores
-where scorer = :scorer and output_id in (select value from json_each(:ids)) order by id
+where config_key = :key and output_id in (select value from json_each(:ids))
 """
 
 
@@ -220,9 +220,10 @@ def _utf16(text: str, spans: Sequence[tuple[int, int]]) -> list[list[int]]:
 
 
 def _scores(table: Table, outputs: Sequence[int]) -> Mapping[tuple[int, int], dict[str, Any]]:
-    if table.scorer is None:
+    key = table.trials.key_of(table.scorer)
+    if key is None:
         return {}
-    rows = table.store.read(_SCORES, {"scorer": table.scorer, "ids": json.dumps(outputs)})
+    rows = table.store.read(_SCORES, {"key": key, "ids": json.dumps(outputs)})
     return {(row["output_id"], row["case_id"]): _score(row) for row in rows}
 
 

@@ -231,8 +231,9 @@ def _number(table: Table, name: str) -> str:
         return chars_of("output")
     if name != "score":
         return name
-    of = f"scores.output_id = cells.output_id and scores.case_id = cells.case_id and scorer = {_literal(table.scorer)}"
-    return f"(select value from scores where {of} order by scores.id desc limit 1)"
+    key = _literal(table.trials.key_of(table.scorer))
+    of = f"scores.output_id = cells.output_id and scores.case_id = cells.case_id and config_key = {key}"
+    return f"(select value from scores where {of})"
 
 
 def _reference(table: Table, column: str) -> str:

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from promptlab import judgements, search
+from promptlab import judgements, scorers, search
 from promptlab.comparison import filters, order
 from promptlab.comparison.axes import Axes
 from promptlab.comparison.layout import Layout
@@ -130,8 +130,9 @@ class Table:
 
     @property
     def scorer(self) -> str | None:
-        """Whose scores are shown: the spec's, or else the one that scored last."""
-        return self.spec.scorer or next(iter(self.trials.scorers), None)
+        """Whose scores are shown: the spec's, or else the one that scored last, of those that judge."""
+        judging = (scorer for scorer in self.trials.scorers if scorer not in scorers.MEASURES)
+        return self.spec.scorer or next(judging, None)
 
     # What people say
 

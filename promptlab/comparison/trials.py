@@ -59,7 +59,7 @@ _COUNT = "select count(*) from trials where run_id in (select value from json_ea
 _RUNS = "select id, uid from runs where id in (select value from json_each(?)) and status != 'forgotten'"
 _GOING = "select count(*) from runs where id in (select value from json_each(?)) and status in ('planned', 'running')"
 _SCORES = f"""
-select scores.scorer, trials.id, scores.value
+select scores.scorer, scores.config_key, trials.id, scores.value
 from trials {_JOINS} cross join scores on scores.output_id = outputs.id and scores.case_id = trials.case_id
 where trials.run_id in (select value from json_each(?)) order by scores.id
 """  # noqa: S608
@@ -115,6 +115,7 @@ class Trials:
         inputs = dict(map(tuple, self.store.read(_CASES, (_ids(case_ids),))))
         self.cases: list[dict[str, Any]] = [json.loads(inputs[key]) for key in case_ids.tolist()]
         self._scores: dict[str, Floats] | None = None
+        self._keys: dict[str, str] = {}  # scorer -> the key of its newest configuration
         self._endings: _Endings | None = None
         self.texts = _Texts(self.store)
 
@@ -170,9 +171,14 @@ class Trials:
         return list(self._all_scores())
 
     def scores(self, scorer: str | None) -> Floats:
-        """Return the newest score of each trial, NaN where there is none."""
+        """Return the scores by a scorer's newest configuration, NaN where there is none: two are not mixed."""
         found = self._all_scores()
         return found[scorer] if scorer in found else np.full(len(self), np.nan)
+
+    def key_of(self, scorer: str | None) -> str | None:
+        """Return the key of a scorer's newest configuration, None where it has not scored these trials."""
+        self._all_scores()
+        return None if scorer is None else self._keys.get(scorer)
 
     def forget_scores(self) -> None:
         """Read them anew next time."""
@@ -183,9 +189,11 @@ class Trials:
             self._scores = {}
             if self.store.read("select exists (select 1 from scores)")[0][0]:
                 places = dict(zip(self.id.tolist(), range(len(self)), strict=True))
-                for scorer, key, value in self.store.read(_SCORES, (json.dumps(self.run_ids),)):
+                for scorer, config, key, value in self.store.read(_SCORES, (json.dumps(self.run_ids),)):
                     column = self._scores.pop(scorer, None)  # put back at the end: the last to score comes last
-                    self._scores[scorer] = np.full(len(self), np.nan) if column is None else column
+                    is_same = column is not None and self._keys[scorer] == config
+                    self._scores[scorer] = column if column is not None and is_same else np.full(len(self), np.nan)
+                    self._keys[scorer] = config
                     if key in places:
                         self._scores[scorer][places[key]] = _float(value)
                 self._scores = dict(reversed(self._scores.items()))

@@ -14,7 +14,6 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from numbers import Number
 from typing import Any
 
@@ -111,24 +110,25 @@ def _source(function: Callable[..., Any]) -> str:
         msg = f"it uses {free} of the function around it, which its source does not show"
         raise ValueError(msg)
     try:
-        text = textwrap.dedent(inspect.getsource(function))
+        is_lambda = function.__name__ == "<lambda>"
+        text = _only_lambda(function) if is_lambda else textwrap.dedent(inspect.getsource(function))
     except (OSError, TypeError, SyntaxError) as exc:
         msg = "its source cannot be read"
         raise ValueError(msg) from exc
-    if function.__name__ == "<lambda>":
-        text = _only_lambda(text)
     defaults = (function.__defaults__ or (), function.__kwdefaults__ or {})
     return text if defaults == ((), {}) else f"{text}\n{_told(defaults)}"
 
 
-def _only_lambda(text: str) -> str:
-    """Return the source of the one lambda in some lines."""
-    with suppress(SyntaxError):
-        found = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Lambda)]
-        if len(found) == 1:
-            return ast.unparse(found[0])
-    msg = "it is a lambda that its line does not tell apart"
-    raise ValueError(msg)
+def _only_lambda(function: Callable[..., Any]) -> str:
+    """Return the source of a lambda that is the only one in its line."""
+    lines, _ = inspect.findsource(function)
+    start = function.__code__.co_firstlineno
+    nodes = ast.walk(ast.parse("".join(lines)))
+    found = [node for node in nodes if isinstance(node, ast.Lambda) and node.lineno == start]
+    if len(found) != 1:
+        msg = f"its line has {len(found)} lambdas, which cannot be told apart"
+        raise ValueError(msg)
+    return ast.unparse(found[0])
 
 
 def _told(defaults: Any) -> str:
