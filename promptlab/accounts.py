@@ -6,8 +6,12 @@ Unknown is counted apart: an attempt without a known end may have been billed, o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from promptlab.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,33 @@ from attempts where run_id = ?
 def spending(store: Store, run_id: int) -> Spending:
     """Return what a run spent."""
     return Spending(**dict(store.read(_SPENDING, (run_id,))[0]))
+
+
+#: The columns of `run.attempts()`.
+ATTEMPT_COLUMNS = {
+    "attempt_id": "int64",
+    "request_id": "int64",
+    "sent_at": "str",
+    "state": "str",
+    "http_status": "Int64",
+    "error_type": "str",
+    "latency_ms": "float64",
+    "prompt_tokens": "Int64",
+    "completion_tokens": "Int64",
+    "cost_usd": "float64",
+}
+_ATTEMPTS = """
+select id, request_id, sent_at, state, http_status, error_type, latency_ms, prompt_tokens, completion_tokens, cost_usd
+from attempts where run_id = ? order by id
+"""
+
+
+def attempts(store: Store, run_id: int) -> pd.DataFrame:
+    """Return the attempts of a run in the order of sending, with the columns of `ATTEMPT_COLUMNS`."""
+    import pandas as pd  # noqa: PLC0415 - costs 0.3 s, so only where it is used
+
+    rows = [tuple(row) for row in store.read(_ATTEMPTS, (run_id,))]
+    return pd.DataFrame(rows, columns=list(ATTEMPT_COLUMNS)).astype(ATTEMPT_COLUMNS)
 
 
 _MOST_COMPLETION = """

@@ -41,6 +41,10 @@ class Analysis:
         """What a plot is headed with."""
         raise NotImplementedError
 
+    def attempts(self) -> pd.DataFrame:
+        """Return one row an attempt."""
+        raise NotImplementedError
+
     @property
     def plot(self) -> Plots:
         """The plots: `.plot.heatmap(...)`, `.line`, `.pareto`, `.distribution`, `.latency`, `.forest`, `.effects`, ...
@@ -49,7 +53,7 @@ class Analysis:
         """
         from promptlab.plots import Plots  # noqa: PLC0415 - loads pandas and matplotlib
 
-        return Plots(*self._studied(), self.name)
+        return Plots(*self._studied(), self.name, attempts=self.attempts)
 
     def _studied(self) -> tuple[pd.DataFrame, list[str]]:
         """Return the frame and its axes, read together."""
@@ -294,6 +298,9 @@ class Analysed(Protocol):
     def frame(self) -> pd.DataFrame:
         """Return one row a trial."""
 
+    def attempts(self) -> pd.DataFrame:
+        """Return one row an attempt."""
+
 
 class Runs(Analysis):
     """Several runs, analysed together: their trials are one frame, with an axis `run` more.
@@ -333,6 +340,14 @@ class Runs(Analysis):
         A parameter that was the same all over one run, but not in another, has a column as well.
         """
         return self._studied()[0]
+
+    def attempts(self) -> pd.DataFrame:
+        """Return the attempts of all runs: `run`, then the columns of a run's own."""
+        import pandas as pd  # noqa: PLC0415 - costs 0.3 s, so only where it is used
+
+        parts = [run.attempts().assign(run=label) for label, run in zip(self.labels, self._runs, strict=True)]
+        joined = pd.concat(parts, ignore_index=True)
+        return joined[["run", *(name for name in joined.columns if name != "run")]]
 
     @property
     def axes(self) -> list[str]:

@@ -160,6 +160,14 @@ class Run(Analysis):
         """The parameters that are the same in all trials, and so have no column in `frame`: model, max_tokens, ..."""
         return results.fixed(self._row)
 
+    def attempts(self) -> pd.DataFrame:
+        """Return what was sent: one row an attempt of this run, in the order of sending; what it reused is not in it.
+
+        Columns: attempt_id, request_id, sent_at (UTC, ISO 8601), state (ok, error, unknown, sent), http_status,
+        error_type, latency_ms, prompt_tokens, completion_tokens, cost_usd (NaN where it is not known).
+        """
+        return accounts.attempts(self._store, self.id)
+
     @property
     def outputs(self) -> list[str | None]:
         """What the model wrote, one a trial, in plan order; None where there is no answer."""
