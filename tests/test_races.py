@@ -160,7 +160,7 @@ def test_the_rest_can_be_asked_later(lab_of):
 
 
 def test_the_cap_holds_and_a_higher_one_goes_on(tmp_path, fault_server):
-    """Over HTTP: the server never bills more than the cap; the race says what is open and goes on under a higher one."""
+    """Over HTTP: the server never bills more than the cap; the race says what is open, and goes on with more."""
     fault_server.set(latency_ms=2)
     options = {"metric": "completion_tokens", "lower_is_better": True, "progress": False, "concurrency": 8, "block": 4}
     grid = ParameterGrid(model="m", max_tokens=[4, 40])
