@@ -448,11 +448,11 @@ def _scores(run: Run, metric: str | Scorer, trials: int) -> NDArray[np.float64]:
     run.score(metric)
     scores = run.scores()
     own = scores[scores["config_key"] == metric.key]
-    if own["value"].isna().all() and own["label"].notna().any():
+    if len(own) and own["value"].isna().all() and own["label"].notna().any():
         msg = f"{metric.name} gives labels, and a race needs numbers: let the scorer return a bool or a number"
         raise ScoreError(msg)
     values = np.full(trials, math.nan)
-    values[own["position"].to_numpy()] = own["value"].to_numpy()
+    values[own["position"].to_numpy(dtype=np.intp)] = own["value"].to_numpy()
     return values
 
 

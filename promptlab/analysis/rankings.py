@@ -51,9 +51,10 @@ def best(
     allowed, left_out = _within(frame, ranked, at_most or {})
     matched = [axis for axis in axes if axis not in columns and axis not in pooled]
     found = pairs.cells(frame, values, columns, matched)
-    data = _compared(allowed, found, less_is_better=less, confidence=confidence, seed=seed)
-    labels = summaries.own_names(columns)
-    shown = data.rename(columns=labels)[["rank", *labels.values(), *list(COLUMNS)[1:]]]
+    labels = {column: f"by.{column}" if column in COLUMNS else column for column in columns}
+    data = _compared(allowed, found, labels, less_is_better=less, confidence=confidence, seed=seed)
+    columns = list(labels.values())
+    shown = data[["rank", *columns, *list(COLUMNS)[1:]]]
     scale = words.scale(name, is_binary=is_binary)
     said = [*_verdict(data, columns, name, confidence, scale), *_limits(left_out, at_most or {})]
     return Table(shown, verdict="\n".join(said), rich=_rich(data, columns, name, confidence, scale))
@@ -109,6 +110,7 @@ def _figure(row: Mapping[str, Any], name: str) -> float:
 def _compared(
     rows: list[dict[str, Any]],
     found: pairs.Cells,
+    labels: Mapping[str, str],
     *,
     less_is_better: bool,
     confidence: float,
@@ -124,7 +126,8 @@ def _compared(
         tested = {**tested, "p": np.nan} if rank == 1 else tested
         plain = {name: value for name, value in row.items() if name not in {"key", "part", "number"}}
         gap = {"difference": tested["difference"], "p": tested["p"], "is_apart": pairs.is_apart(tested)}
-        lines.append({"rank": rank, **row["key"], **plain, **gap, "paired_cases": len(pairing.differences)})
+        named = {labels[column]: value for column, value in row["key"].items()}
+        lines.append({"rank": rank, **named, **plain, **gap, "paired_cases": len(pairing.differences)})
     data = pd.DataFrame(lines)
     data["p_adjusted"] = pairs.adjusted(data["p"])
     is_worse = data["difference"] > 0 if less_is_better else data["difference"] < 0
