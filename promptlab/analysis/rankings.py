@@ -146,12 +146,20 @@ def _verdict(
     ends = "unknown" if np.isnan(first["low"]) else f"{scale.bare(first['low'])} to {scale.bare(first['high'])}"
     figure = f"{scale.value(first['mean'])} ({words.percent(confidence)} interval {ends})"
     lines = [f"first of {_text.count(len(data), 'setting')} is {name}: {metric} {figure}"]
+    if first["failed"] or first["missing"]:
+        gaps = f"{first['failed']:,} failed, {first['missing']:,} missing"
+        lines.append(f"it rests on {_text.count(int(first['cases']), 'case')} only: {gaps}")
+    if few := int((data["paired_cases"].iloc[1:] < _FEWEST).sum()):
+        lines.append(f"{words.count_of(few, len(data) - 1, 'other')} shares fewer than {_FEWEST} cases with it")
     others = int(data["among_best"].sum()) - 1
     if len(data) > 1:
         lines.append(f"{words.count_of(others, len(data) - 1, 'other')} cannot be told apart from it"
                      if others else "it is shown to beat every other setting")  # fmt: skip
         lines.append("it was chosen by the same scores, so its own is likely too high: check it on new cases")
     return lines
+
+
+_FEWEST = 2  # paired cases; of one, nothing can be said of how they vary
 
 
 def _limits(left_out: int, at_most: Mapping[str, float]) -> list[str]:
