@@ -34,6 +34,7 @@ from promptlab.errors import (
 from promptlab.grids import ParameterGrid
 from promptlab.lab import Lab
 from promptlab.limits import RateLimits
+from promptlab.model_judges import model_judge
 from promptlab.plans import Plan
 from promptlab.prices import Price
 from promptlab.retries import RetryPolicy
@@ -101,6 +102,7 @@ __all__ = [
     "json_valid",
     "latency",
     "length",
+    "model_judge",
     "numeric",
     "one_of",
     "regex",

@@ -298,12 +298,25 @@ class Session:
         self.refuse_blind(rater)
         return self._verdict(self.votes(rater))
 
+    def so_far(self, rater: str) -> Verdict:
+        """Return what a rater's votes say, finished or not: for a rater that nothing has to be kept from."""
+        return self._verdict(self.votes(rater))
+
+    def raters(self) -> list[str]:
+        """Return who has voted, by name."""
+        return [row[0] for row in self.store.read(_RATERS, {"session": self.id, "identical": IDENTICAL})]
+
+    @property
+    def settings(self) -> list[str]:
+        """The settings that are equal on both sides of a pairing."""
+        return [name for name, _ in self.placed[0].pairing.item.settings]
+
     def _verdict(self, votes: Sequence[Vote]) -> Verdict:
         return Verdict(self.variants, tuple(votes), len(self.asked), self.criterion)
 
     def frame(self, rater: str) -> pd.DataFrame:
         """Return one row a standing vote, in the order asked, with the variants revealed."""
-        return self.verdict(rater).frame([name for name, _ in self.placed[0].pairing.item.settings])
+        return self.verdict(rater).frame(self.settings)
 
     def refuse_blind(self, rater: str) -> None:
         """Raise while this rater has not ended the session: what would be told has to stay unknown."""
@@ -331,6 +344,10 @@ order by position limit 1
 _STANDING = """
 select votes.* from pairings join votes on votes.pairing_id = pairings.id
 where session = :session and rater in (:rater, :identical) and undone_by is null order by votes.id
+"""
+_RATERS = """
+select distinct rater from pairings join votes on votes.pairing_id = pairings.id
+where session = :session and rater != :identical and undone_by is null order by rater
 """
 _TEXTS = "select id, text from outputs where id in (?, ?)"
 _BODY = """

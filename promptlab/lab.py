@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     from promptlab.panels.history import History
     from promptlab.panels.matrix import Matrix, MatrixOptions
     from promptlab.panels.versions import PromptDiff
+    from promptlab.races import Race
+    from promptlab.scorers import Scorer
 
 _OPEN: weakref.WeakSet[Lab] = weakref.WeakSet()
 
@@ -138,6 +140,7 @@ class Lab:
             prices=self._prices,
             allowance=Allowance(limits or RateLimits()),
             clock=clock or Clock(),
+            ask=self.run,
         )
         _OPEN.add(self)
 
@@ -306,6 +309,71 @@ class Lab:
             run.show()
         return run
 
+    def race(
+        self,
+        templates: Plan | PromptTemplate | Iterable[PromptTemplate],
+        grid: ParameterGrid | Mapping[str, Any] | None = None,
+        cases: Cases | pd.DataFrame | Iterable[Case] | None = None,
+        *,
+        metric: str | Scorer | Callable[..., Any],
+        repeats: int = 1,
+        generation: int = 0,
+        name: str | None = None,
+        max_cost_usd: float | None = None,
+        concurrency: int | None = None,
+        confidence: float = 0.95,
+        difference: float = 0.0,
+        block: int = 8,
+        seed: int = 0,
+        lower_is_better: bool = False,
+        progress: bool = True,
+    ) -> Race:
+        """Find the best template and setting with fewer requests: after each block of cases drop what is beaten.
+
+        It is one run, which `run` and `load` know; see `run` for what is not told here. The same race again asks
+        nothing that the file holds, and ends in the same way. Ctrl-C stops it cleanly, and the same call goes on.
+
+        Parameters
+        ----------
+        metric
+            What decides: a scorer or function, as `run.score` takes it, or a number of `frame()` such as `cost_usd`.
+        confidence
+            That the best is never dropped in the whole race; see `promptlab.racing.Rule` for what it finds and spends.
+        difference
+            What does not matter, in the metric's unit. What is not better by that much is dropped too.
+        block
+            How many cases are asked between two looks.
+        seed
+            Draws the order of the cases.
+        lower_is_better
+            Whether less of the metric is better, as of costs.
+
+        Raises
+        ------
+        PlanError
+            Listing every problem with the plan or the race, before anything is sent.
+        """
+        from promptlab.races import Course  # noqa: PLC0415 - with its statistics, as in run.judge
+
+        plan = self._planned(templates, grid, cases=cases, repeats=repeats, generation=generation)
+        course = Course(
+            plan,
+            metric,
+            block=block,
+            confidence=confidence,
+            difference=difference,
+            seed=seed,
+            lower_is_better=lower_is_better,
+        )
+        options = Options(
+            name=name or f"race: {plan.default_name}",
+            note=course.note,
+            concurrency=concurrency,
+            max_cost_usd=max_cost_usd,
+            course=course,
+        )
+        return course.race(self._launcher.start(plan, options).wait(progress=progress))
+
     def ask(self, template: PromptTemplate, case: Case | None = None, *, generation: int = 0, **params: Any) -> Answer:
         """Return one logged answer, for the first minute with a prompt; asking the same again costs nothing.
 
@@ -414,7 +482,7 @@ class Lab:
     def load(self, name: str | int) -> Run:
         """Return a run by its id, or by its name (the newest of that name); one that goes on here as it is, live."""
         run_id = results.find_run(self.store, name).id
-        return self._launcher.live_run(run_id) or Run(self.store, run_id)
+        return self._launcher.live_run(run_id) or Run(self.store, run_id, ask=self.run)
 
     def compare(self, runs: Iterable[Run | str | int], **layout: Unpack[MatrixOptions]) -> Matrix:
         """Return the comparison matrix of several runs, their cases aligned by value; see `Run.compare`."""

@@ -11,20 +11,20 @@ import os
 import platform
 import subprocess
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from promptlab import _text, accounts, estimates, ledger, results, unwritten
 from promptlab.backends._base import Backend
 from promptlab.backends.offline import OfflineBackend
 from promptlab.errors import OfflineError, PlanError, ReadOnlyError, RunError
-from promptlab.jobs import Clock, Job
+from promptlab.jobs import Clock, Job, Progress
 from promptlab.limits import Allowance, Budget, Pace
 from promptlab.live import LiveRun
 from promptlab.plans import Plan, Trial
@@ -45,8 +45,27 @@ States = Mapping[int, tuple[int, str, str | None]]
 
 
 @dataclass(frozen=True, slots=True)
+class Round:
+    """What a course asks next.
+
+    `positions` are those to be asked, as far as the file has no answer; `left_out` are those that are not asked any
+    more, each with the reason.
+    """
+
+    positions: Sequence[int]
+    left_out: Mapping[int, str]
+
+
+class Course(Protocol):
+    """In which order the trials of a plan are asked, where that, and which are left out, depends on the answers."""
+
+    def rounds(self, run: Run) -> Iterator[Round]:
+        """Yield the rounds from the first one on; each is asked before the next one is taken."""
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
-    """How a plan is to be run; see `Lab.run`."""
+    """How a plan is to be run; see `Lab.run`. Without a course everything is asked, in the plan's sending order."""
 
     name: str | None = None
     note: str = ""
@@ -55,6 +74,7 @@ class Options:
     share_prompt: bool = False
     retry_failed: bool = False
     on_error: OnError = "continue"
+    course: Course | None = None
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with the options themselves."""
@@ -77,6 +97,7 @@ class Launcher:
     prices: PriceList
     allowance: Allowance
     clock: Clock
+    ask: Callable[..., Run]  # runs templates with a grid over cases; what a run of this lab asks a model judge with
     live: dict[int, tuple[Run, LiveRun]] = field(default_factory=dict)
     last_run: Run | None = None
     _gate: threading.Lock = field(default_factory=threading.Lock)  # a panel's retry, or the end: one after the other
@@ -100,15 +121,15 @@ class Launcher:
         if not self.store.is_read_only:
             unwritten.bring_in(self.store)
         states = results.sample_states(self.store, found.id) if found else {}
-        todo = _todo(plan, states, retry_failed=options.retry_failed)
-        if found and not todo:
+        asks = self._asks(plan, found, states, options)
+        if found and not asks:
             self._check_failures(found, options.on_error)
-        if found and not todo and self._is_final(found):
-            self.last_run = Run(self.store, found.id, is_as_it_was=True)
+        if found and not asks and self._is_final(found):
+            self.last_run = Run(self.store, found.id, is_as_it_was=True, ask=self.ask)
             return self.last_run
-        self._make_ready(plan, asks=bool(todo) if found else self._lacks(plan))
+        self._make_ready(plan, asks=asks)
         run_id = self._registered(plan, found, name, options.note, is_whole=len(states) == len(plan))
-        self.last_run = Run(self.store, run_id)
+        self.last_run = Run(self.store, run_id, ask=self.ask)
         return self._begun(self.last_run, plan, options)
 
     def abort(self) -> None:
@@ -164,9 +185,17 @@ class Launcher:
         """Raise again what `on_error="stop"` raised when the run was made: a cell run again must not pass."""
         failure = results.first_failure(self.store, found.id) if on_error == "stop" else None
         if failure:
-            self.last_run = Run(self.store, found.id)
+            self.last_run = Run(self.store, found.id, ask=self.ask)
             msg = f"run {found.name!r} has a failed trial: {failure}; retry_failed=True asks again"
             raise RunError(msg)
+
+    def _asks(self, plan: Plan, found: RunRow | None, states: States, options: Options) -> bool:
+        """Whether something is left to ask for a plan, in a course as far as the answers in the file lead it."""
+        if found is None:
+            return self._lacks(plan)
+        if len(states) < len(plan):  # it was cut off while it was being written
+            return True
+        return next(self._rounds(Run(self.store, found.id), plan, states, options), None) is not None
 
     def _is_final(self, found: RunRow) -> bool:
         """Whether a run without anything left to ask says so; another run or kernel may have asked for the rest."""
@@ -217,20 +246,47 @@ class Launcher:
         return run_id
 
     def _begun(self, run: Run, plan: Plan, options: Options) -> Run:
-        states = results.sample_states(self.store, run.id)
-        todo = _todo(plan, states, retry_failed=options.retry_failed)
-        if not todo:
-            self.store.write(partial(ledger.complete_run, run_id=run.id, now_s=self.clock.wall_s())).result()
-            return run
         runner = self._runner(run, options)
+        states = results.sample_states(self.store, run.id)
         samples = {sample_id: state for sample_id, state, _ in states.values()}
+        unanswered = _todo(plan.sending_order(), states, retry_failed=options.retry_failed)
         runner.progress.total = len(samples)
         runner.progress.answered_before = sum(state == "done" for state in samples.values())
-        runner.progress.failed = len(samples) - runner.progress.answered_before - len(todo)
-        jobs = _jobs(plan, states, todo, share_prompt=options.share_prompt)
+        runner.progress.failed = len(samples) - runner.progress.answered_before - len(unanswered)
+        rounds = self._rounds(run, plan, states, options, progress=runner.progress)
+        first = next(rounds, None)
+        if first is None:
+            self.store.write(partial(ledger.complete_run, run_id=run.id, now_s=self.clock.wall_s())).result()
+            return run
         again = partial(self._start_again, plan, replace(options, retry_failed=True), self._closings)
-        self.live[run.id] = run, began(run, runner, runner.execute(run.id, jobs), again=again)
+        self.live[run.id] = run, began(run, runner, runner.execute(run.id, first, rounds), again=again)
         return run
+
+    def _rounds(
+        self, run: Run, plan: Plan, states: States, options: Options, *, progress: Progress | None = None
+    ) -> Iterator[Iterator[Job]]:
+        """Yield the jobs of each round that has any; with a `progress`, write and count what a course leaves out."""
+        gone: dict[int, str] = {}
+        for each in options.course.rounds(run) if options.course else [_all(plan)]:
+            gone.update(each.left_out)
+            if progress is not None and each.left_out:
+                progress.stopped += self._leave_out(each.left_out, gone, states)
+            if todo := _todo(each.positions, states, retry_failed=options.retry_failed):
+                yield _jobs(plan, states, todo, share_prompt=options.share_prompt)
+                states = results.sample_states(self.store, run.id)
+
+    def _leave_out(self, left_out: Mapping[int, str], gone: Mapping[int, str], states: States) -> int:
+        """Write why trials are not asked any more; return how many samples that are without an answer."""
+        needed = {sample_id for position, (sample_id, *_) in states.items() if position not in gone}
+        reasons: dict[str, set[int]] = {}
+        for position, reason in left_out.items():
+            sample_id, state, failure = states[position]
+            if sample_id not in needed and state != "done" and not _is_refused(state, failure):
+                reasons.setdefault(reason, set()).add(sample_id)
+        for reason, sample_ids in reasons.items():
+            stop = partial(ledger.stop_samples, sample_ids=sorted(sample_ids), failure="course", reason=reason)
+            self.store.write(partial(stop, owner="")).result()
+        return sum(map(len, reasons.values()))
 
     def _runner(self, run: Run, options: Options) -> Runner:
         self._look_back()
@@ -301,10 +357,14 @@ def _has_parts(message: Mapping[str, Any]) -> bool:
     return isinstance(content, list) and any(part.get("type") != "text" for part in content)
 
 
-def _todo(plan: Plan, states: States, *, retry_failed: bool) -> list[int]:
-    """Return the positions to be asked, in sending order: those without an answer, one a sample."""
+def _all(plan: Plan) -> Round:
+    return Round(list(plan.sending_order()), {})
+
+
+def _todo(positions: Iterable[int], states: States, *, retry_failed: bool) -> list[int]:
+    """Return which of the positions are to be asked: those without an answer, one a sample."""
     found: dict[int, int] = {}
-    for position in plan.sending_order():
+    for position in positions:
         sample_id, state, failure = states.get(position, (-1 - position, "todo", None))
         if state != "done" and (retry_failed or not _is_refused(state, failure)):
             found.setdefault(sample_id, position)

@@ -10,13 +10,14 @@ from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from promptlab import _loop, _text, accounts, histories, reruns, results, scoring
+from promptlab import _loop, _text, accounts, agreements, histories, reruns, results, scoring
 from promptlab.accounts import Spending
 from promptlab.cases import Cases
 from promptlab.errors import BackendError
 from promptlab.grids import ParameterGrid
 from promptlab.jobs import Progress
 from promptlab.live import Bar, LiveRun, Shown
+from promptlab.model_judges import ModelJudge
 from promptlab.outlets import Outlets
 from promptlab.panels._panel import is_in_kernel
 from promptlab.runner import Runner
@@ -26,6 +27,7 @@ from promptlab.templates import PromptTemplate
 if TYPE_CHECKING:
     import pandas as pd
 
+    from promptlab.model_raters import ModelRating
     from promptlab.pairings import Tied, Variant
     from promptlab.panels.judge import Judge
     from promptlab.panels.matrix import Matrix
@@ -40,9 +42,12 @@ class Run(Outlets):
     `lab.run` and `lab.load` make one; see `promptlab.results.COLUMNS` for what `frame` holds.
     """
 
-    def __init__(self, store: Store, run_id: int, *, is_as_it_was: bool = False) -> None:
+    def __init__(
+        self, store: Store, run_id: int, *, is_as_it_was: bool = False, ask: Callable[..., Run] | None = None
+    ) -> None:
         self._store = store
         self._row = results.run_row(store, run_id)
+        self._ask = ask  # how its lab runs a plan, for judges that are models
         self._live: LiveRun | None = None
         self._again: Callable[[], Run] | None = None  # starts its plan again, and asks for what failed as well
         self._monitor: Monitor | None = None
@@ -111,7 +116,13 @@ class Run(Outlets):
         """
         return scoring.with_scores(self._store, self._row, results.trial_frame(self._store, self._row))
 
-    def score(self, *scorers: Scorer | Callable[..., Any]) -> Scored:
+    def score(
+        self,
+        *scorers: Scorer | Callable[..., Any],
+        max_cost_usd: float | None = None,
+        concurrency: int | None = None,
+        progress: bool = True,
+    ) -> Scored:
         """Score the answers, store the scores, and return how many were scored.
 
         Only what is not stored yet is computed: a scorer is known by its name and whole configuration, and one that is
@@ -123,6 +134,8 @@ class Run(Outlets):
         scorers
             `exact_match("capital")` and its like, or a function of (output, case) that returns a bool, a number, a
             label, or a mapping with `value`, `label`, `detail`. The first one is what panels show unless asked.
+        max_cost_usd, concurrency, progress
+            Of what a `model_judge` asks, as in `Lab.run`; each judge is a run of its own.
 
         Raises
         ------
@@ -139,7 +152,85 @@ class Run(Outlets):
         scorer       mean  scored now  before  failed  no answer
         exact_match  0.5   12          0       0       4
         """
-        return scoring.score(self._store, self._row, scorers)
+        asking = partial(self._asked, max_cost_usd=max_cost_usd, concurrency=concurrency, progress=progress)
+        made = [
+            each.asking(partial(asking, f"{each.name} of {self.name}")) if isinstance(each, ModelJudge) else each
+            for each in scorers
+        ]
+        return scoring.score(self._store, self._row, made)
+
+    def _asked(self, name: str, *plan: Any, **options: Any) -> pd.DataFrame:
+        """Have a model asked in a run of its own, and return that run's trials."""
+        if self._ask is None:
+            msg = "this run knows no lab to ask a model with; load it with lab.load(...)"
+            raise BackendError(msg)
+        return self._ask(*plan, name=name, **options).tag("judge").frame()
+
+    def agreement(self, metric: str, *, threshold: float | None = None) -> pd.DataFrame:
+        """Return how far a score agrees with what people rated, one row a rater and scale; empty where nobody rated.
+
+        A thumb is compared with the score being at least `threshold`, stars with the score rounded to whole stars.
+
+        Columns: rater, scale (thumbs, stars), n (outputs with both), agreed, percent, kappa, low, high: Cohen's kappa
+        with its interval, NaN where it is not known.
+
+        Parameters
+        ----------
+        metric
+            A column of scores, e.g. the name of a `model_judge`.
+        threshold
+            From where a score counts as thumbs up; 0.5 for scores between 0 and 1, else to be given.
+        """
+        return agreements.agreement(self._store, self.frame(), metric, threshold=threshold)
+
+    def judge_by_model(
+        self,
+        *,
+        model: str,
+        a: Variant | None = None,
+        b: Variant | None = None,
+        by: str | Sequence[str] | None = None,
+        n: int = 100,
+        criterion: str = "Which answer is better?",
+        seed: int = 0,
+        tied: Tied = "identical",
+        structured: bool = True,
+        max_tokens: int | None = 300,
+        temperature: float | None = 0,
+        max_cost_usd: float | None = None,
+        concurrency: int | None = None,
+        progress: bool = True,
+        **parameters: Any,
+    ) -> ModelRating:
+        """Have a model rate pairs of answers, the same pairs that `judge` shows to people who are asked the same.
+
+        Each pair is shown in both orders; where the model does not prefer the same answer twice, its vote is a tie.
+        Its votes are kept under the rater `model:NAME`, and what it was asked and said is a run of its own. The same
+        call goes on where it stopped, and asks nothing twice.
+
+        Parameters
+        ----------
+        a, b, by, n, criterion, seed, tied
+            As in `judge`: with equal ones the model votes on the session of the people.
+        structured, max_tokens, temperature, parameters
+            Of the requests, as in `model_judge`.
+        max_cost_usd, concurrency, progress
+            As in `Lab.run`.
+
+        Raises
+        ------
+        RatingError
+            When there is nothing to compare; the message says what can be.
+        """
+        from promptlab import judging, model_raters  # noqa: PLC0415 - loaded where they are used
+
+        session = judging.opened(
+            self._store, self._row, a=a, b=b, by=by, n=n, criterion=criterion, seed=seed, tied=tied
+        )
+        options = {"max_cost_usd": max_cost_usd, "concurrency": concurrency, "progress": progress}
+        ask = partial(self._asked, f"{model_raters.PREFIX}{model} on pairs of {self.name}", **options)
+        sent = {"max_tokens": max_tokens, "temperature": temperature, **parameters}
+        return model_raters.rated(session, ask, model=model, structured=structured, parameters=sent)
 
     def scores(self) -> pd.DataFrame:
         """Return one row a score: what tells the trial (as in `frame()`, up to repeat), then what was said of it.
@@ -167,6 +258,11 @@ class Run(Outlets):
         error_type, latency_ms, prompt_tokens, completion_tokens, cost_usd (NaN where it is not known).
         """
         return accounts.attempts(self._store, self.id)
+
+    @property
+    def setting_columns(self) -> list[str]:
+        """The columns of `frame` that hold the settings: template, version, and what varies."""
+        return results.setting_columns(self._row)
 
     @property
     def outputs(self) -> list[str | None]:

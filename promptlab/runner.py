@@ -33,6 +33,7 @@ from promptlab.writer import Operation
 T = TypeVar("T")
 
 POLL_S = 0.5  # how often a sample that another kernel is asking is looked at
+_NO_MORE: Iterator[Iterable[Job]] = iter(())
 SHORT_POLL_S = 0.05  # how often a run looks whether another run of its lab has left room
 
 
@@ -155,15 +156,15 @@ class Runner:
         for worker in self._workers:
             worker.cancel()
 
-    async def execute(self, run_id: int, jobs: Iterable[Job]) -> None:
-        """Answer the jobs of a run, and keep its own row true to how that begins and ends."""
+    async def execute(self, run_id: int, jobs: Iterable[Job], later: Iterator[Iterable[Job]] = _NO_MORE) -> None:
+        """Answer the jobs of a run, and keep its own row true to how that begins and ends; see `arun`."""
         start = partial(ledger.start_run, run_id=run_id, owner=self.owner, now_s=self.clock.wall_s())
         start = partial(start, has_cap=self.budget is not None)
         await self._noted(partial(start, uncounted_usd=self.budget.uncounted_usd if self.budget else 0.0))
         status, reason = "failed", "the run was cut off"
         try:
-            await self.arun(run_id, jobs)
-            is_cut = self._is_cut or self.stops.run or self.progress.stopped
+            await self.arun(run_id, jobs, later)
+            is_cut = self._is_cut or self.stops.run or self._gave_up is not None
             status, reason = ("stopped", self._why_stopped()) if is_cut else ("done", "")
         except Exception as exc:
             reason = self._redacted(f"{type(exc).__name__}: {exc}")
@@ -178,14 +179,19 @@ class Runner:
         finish = partial(ledger.finish_run, run_id=run_id, status=status, reason=reason)
         await self._noted(partial(finish, owner=self.owner, now_s=self.clock.wall_s()))
 
-    async def arun(self, run_id: int, jobs: Iterable[Job]) -> None:
-        """Answer every job; the store tells what became of each."""
-        self._run_id, self._jobs = run_id, iter(jobs)
+    async def arun(self, run_id: int, jobs: Iterable[Job], later: Iterator[Iterable[Job]] = _NO_MORE) -> None:
+        """Answer every job; the store tells what became of each.
+
+        `later` has further jobs, which may depend on what became of the first: each time that all have an end, it is
+        asked for the next ones, in another thread, since it may read and reckon.
+        """
+        self._run_id = run_id
         heartbeat = asyncio.create_task(self._renew_leases())
         try:
-            self._hire()
-            while self._workers:
-                await asyncio.wait(self._workers)
+            more: Iterable[Job] | None = jobs
+            while more is not None:
+                await self._work_off(more)
+                more = None if self._is_cut or self.stops.run else await asyncio.to_thread(next, later, None)
         finally:
             heartbeat.cancel()
             self._has_ended = True
@@ -194,11 +200,18 @@ class Runner:
             await self._keep_elsewhere()
         if self.stops.run and self._broken is None:
             await self._give_up([sample_id for job in self._jobs for sample_id in job.sample_ids], *self.stops.run)
-        self._is_cut |= next(self._jobs, None) is not None
         if isinstance(self._broken, Exception):
             raise self._broken
 
     # Workers
+
+    async def _work_off(self, jobs: Iterable[Job]) -> None:
+        """Take jobs to an end; those that may not begin any more are left."""
+        self._jobs = iter(jobs)
+        self._hire()
+        while self._workers:
+            await asyncio.wait(self._workers)
+        self._is_cut |= not self.stops.run and next(self._jobs, None) is not None
 
     @property
     def _may_begin(self) -> bool:

@@ -167,11 +167,12 @@ class Verdict:
     def ranking(self) -> Ranking:
         """Bradley-Terry strengths, a tie counting half; see `promptlab.stats.bradley_terry`.
 
-        Their intervals take the pairs for independent, which several of one case are only nearly.
+        Several pairs of one case say less than as many of different cases; the intervals allow for that.
         """
         labels = self.labels
         games = [(*(labels[place] for place in vote.pairing.pair), vote.scores[0]) for vote in self.counted]
-        return stats.bradley_terry(games)  # type: ignore[arg-type]  # a pair is two labels
+        cases = [vote.pairing.item.case for vote in self.counted]
+        return stats.bradley_terry(games, cases)  # type: ignore[arg-type]  # a pair is two labels
 
     @property
     def position_bias(self) -> PositionBias:

@@ -202,9 +202,9 @@ def test_a_choice_that_is_none_is_refused(shouted, tmp_path, choice, message):
     [
         "sk-proj-abcdef123456",
         "hf_abcdefghijklmnopqrstuvwx",
-        "AKIAIOSFODNN7EXAMPLE",
+        "AKIA" + "IOSFODNN7EXAMPLE",
         "ghp_" + "a1" * 18,
-        "-----BEGIN PRIVATE KEY-----",
+        "-----BEGIN " + "PRIVATE KEY-----",
     ],
 )
 def test_secrets_are_refused(tmp_path, secret):

@@ -5,6 +5,7 @@ That their stored outputs come out again is nbval's part (`make notebooks`); her
 
 import hashlib
 import json
+import linecache
 import shutil
 import sqlite3
 from contextlib import closing
@@ -57,8 +58,10 @@ def test_a_notebook_sends_nothing_and_leaves_its_file_as_it_was(path, workplace)
     """Run again, a notebook finds every answer in the file, and the file keeps its bytes."""
     before = digest(FILE)
     namespace = {"display": lambda *_: None}
-    for source in code(path):
-        exec(source, namespace)  # noqa: S102 - our own notebooks
+    for number, source in enumerate(code(path)):
+        name = f"<cell {number} of {path.stem}>"
+        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)  # as a kernel does
+        exec(compile(source, name, "exec"), namespace)  # noqa: S102 - our own notebooks
         if "LocalModel" in namespace:
             namespace["LocalModel"] = Refusing
     assert digest(workplace / "experiments.db") == before
@@ -85,7 +88,7 @@ def test_the_recorded_file_is_sound_and_of_the_newest_schema():
         assert connection.execute("pragma foreign_key_check").fetchall() == []
         assert connection.execute("pragma user_version").fetchone() == (SCHEMA_VERSION,)
         assert connection.execute("pragma journal_mode").fetchone() == ("delete",)
-    assert FILE.stat().st_size < 3_000_000
+    assert FILE.stat().st_size < 4_000_000
 
 
 def test_the_recorded_file_names_no_machine():

@@ -24,7 +24,7 @@ from promptlab.store import Store
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 FILE = ROOT / "experiments.db"
-LARGEST_BYTES = 3_000_000
+LARGEST_BYTES = 4_000_000
 
 
 def main() -> None:

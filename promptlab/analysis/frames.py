@@ -97,9 +97,9 @@ def is_binary(values: pd.Series[Any]) -> bool:
 
 
 def values(frame: pd.DataFrame, metric: str, *, failed_as: float | None = None) -> pd.Series[Any]:
-    """Return a metric's values as floats, NaN where there is none; failed trials count as `failed_as`, if given."""
+    """Return a metric's values as floats, NaN where there is none or no answer; what failed counts as `failed_as`."""
     found = frame[metric].astype("float64")
-    found = found.where(np.isfinite(found))
+    found = found.where(np.isfinite(found) & (frame["status"] == "ok"))
     return found if failed_as is None else found.mask(found.isna() & is_failed(frame), failed_as)
 
 

@@ -7,7 +7,7 @@ averaged over its settings: a case is one observation, since all that was asked 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +125,7 @@ def adjusted(p: pd.Series[Any]) -> pd.Series[Any]:
     return pd.Series(stats.holm(list(known)), index=known.index, dtype="float64").reindex(p.index)
 
 
-def is_apart(row: Mapping[Hashable, Any]) -> bool:
+def is_apart(row: Mapping[Any, Any]) -> bool:
     """Return whether a difference's interval leaves out 0; where all cases are equal there is none, and none does."""
     return bool(row["difference"] != 0 and not row["low"] <= 0 <= row["high"])
 

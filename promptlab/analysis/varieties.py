@@ -148,7 +148,8 @@ def _figures(cells: Sequence[_Cell], measure: Measure, confidence: float, seed: 
     found = [(value, cell.case) for cell in cells if (value := measure(cell)) is not None]
     values, cases = [value for value, _ in found], [case for _, case in found]
     interval = analysis.estimate(values, cases, confidence=confidence, seed=seed)
-    figures = {"mean": interval.estimate, "low": interval.low, "high": interval.high}
+    low, high = np.clip([interval.low, interval.high], 0.0, 1.0)  # every measure is a share
+    figures = {"mean": interval.estimate, "low": float(low), "high": float(high)}
     return {**figures, "cells": len(found), "left_out": len(cells) - len(found), "cases": len(set(cases))}
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _MOST_ROWS = 40
 _LEVEL = 0.05  # an adjusted p-value below is told from chance
 _GREY = "#6E7781"
+_LEVEL_CHARS, _SETTING_CHARS = 13, 36  # that leave the intervals room in the figure
 _NEEDED = (
     "metric",
     "axis",
@@ -68,7 +69,7 @@ def forest(table: pd.DataFrame, unit: Unit, *, ax: Axes | None) -> Plot:
             _difference(ax, row, each, unit.factor)
         for row in heads:
             ax.get_yticklabels()[row].set_fontweight("bold")
-        ax.set_xlabel(f"difference in {unit.label}{', in points' if unit.kind == 'rate' else ''}")
+        ax.set_xlabel(f"difference in {unit.label}{f', in {unit.difference_unit}' if unit.difference_unit else ''}")
         unit.format(ax.xaxis, is_difference=True)
         lines = [_figures(each, unit) for _, each in data.iterrows()]
         beside(ax, rows, ("difference", "95 % interval", "p adj.", "pairs"), lines)
@@ -100,16 +101,16 @@ def _laid_out(data: pd.DataFrame) -> tuple[list[int], list[str], list[int]]:
     names: list[str] = []
     heads: list[int] = []
     before = ""
+    levels = list(dict.fromkeys(map(_style.named, [*data["level"], *data["against"]])))
+    labels = dict(zip(levels, _style.labels(levels, _LEVEL_CHARS), strict=True))
     for _, each in data.iterrows():
         setting = _style.named(each["setting"]) if each["setting"] else ""
         if setting and setting != before:
             heads.append(len(names))
-            names.append(_style.shown(setting, 46))
+            names.append(_style.shown(setting, _SETTING_CHARS))
         before = setting
         rows.append(len(names))
-        names.append(
-            f"{_style.shown(_style.named(each['level']), 22)} − {_style.shown(_style.named(each['against']), 22)}"
-        )
+        names.append(f"{labels[_style.named(each['level'])]} against {labels[_style.named(each['against'])]}")
     return rows, names, heads
 
 
@@ -153,12 +154,12 @@ def _forest_alt(data: pd.DataFrame, unit: Unit) -> str:
     told = int(sum(_is_told(each) for _, each in data.iterrows()))
     most: Any = data.loc[_numbers.extremes(data["difference"].abs())[1]]
     difference, ends, *_ = _figures(most, unit)
+    size = f"{difference} {unit.difference_unit}".rstrip()
     where = f" at {_style.said(most['setting'])}" if most["setting"] else ""
-    points = " points" if unit.kind == "rate" else ""
     return (
         f"Forest plot of {_text.count(len(data), 'paired difference')} in {unit.metric}, {told} of them told from "
-        f"chance: the largest is {_style.said(most['level'])} minus {_style.said(most['against'])}{where}, "
-        f"{difference}{points} (95 % interval {ends}, {_text.count(int(most['pairs']), 'pair')})."
+        f"chance: the largest is {_style.said(most['level'])} against {_style.said(most['against'])}{where}, "
+        f"{size} (95 % interval {ends}, {_text.count(int(most['pairs']), 'pair')})."
     )
 
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-_PLOT_IN = 5.2  # the width that cells share, in inches
+_PLOT_IN = 5.2  # the width that cells share in a figure of our own, in inches
+_SHARED = 0.7  # of a user's axes, which names and the colour bar make narrower yet
 _ROOMY_IN, _NARROW_IN = 0.78, 0.42  # cells from which on the interval, and the mean, can be read
 _MANY_ROWS = 12  # where each gets one line instead of two
 _WIDE_IN = 1.25  # cells in which mean and interval stand side by side
@@ -27,7 +28,8 @@ def heatmap(frame: pd.DataFrame, metric: str, x: str, y: str, *, lower_is_better
     across, down = _numbers.levels(frame, x, "x"), _numbers.levels(frame, y, "y")
     data, places = _numbers.cells(frame, metric, [across, down])
     unit, is_less = _units.unit_of(frame, metric), _numbers.is_less_better(frame, metric, lower_is_better)
-    lines = _lines(len(across.values), len(down.values))
+    room = _PLOT_IN if ax is None else ax.get_window_extent().width / _style.top_figure(ax).dpi * _SHARED
+    lines = _lines(room / len(across.values), len(down.values))
     own, scale = ax is None, _colour_range(data["mean"], unit)
     with _style.styled(own=own):
         each = 0.5 if lines == 2 else 0.32  # noqa: PLR2004 - lines of text
@@ -55,9 +57,8 @@ def heatmap(frame: pd.DataFrame, metric: str, x: str, y: str, *, lower_is_better
         return finished("heatmap", ax, data, own=own, title=f"{metric} by {x} and {y}", alt=alt, note=note)
 
 
-def _lines(columns: int, rows: int) -> int:
-    """Return how much a cell can say: 2 lines, 1 with both figures, 0 the mean alone, -1 nothing."""
-    width = _PLOT_IN / columns
+def _lines(width: float, rows: int) -> int:
+    """Return how much a cell of a width can say: 2 lines, 1 with both figures, 0 the mean alone, -1 nothing."""
     if width < _ROOMY_IN:
         return 0 if width >= _NARROW_IN else -1
     return 2 if rows <= _MANY_ROWS else 1 if width >= _WIDE_IN else 0
@@ -159,6 +160,6 @@ def _alt(
         return f"{unit.interval(data.loc[at])} at {where}"
 
     return (
-        f"Heat map of {unit.metric} over {across.name} and {down.name}, {len(data)} cells: best is {told(best)}, worst is "
-        f"{told(worst)}; {_numbers.lost(data)}."
+        f"Heat map of {unit.metric} over {across.name} and {down.name}, {len(data)} cells: best is {told(best)}, "
+        f"worst is {told(worst)}; {_numbers.lost(data)}."
     )

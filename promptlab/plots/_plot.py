@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 _RETINA = 2  # pixels drawn for one that is shown
 _COLOURS = 255  # of a picture in a notebook: half the bytes, and no eye sees it
-_NOTE_CHARS, _TITLE_CHARS = 126, 74  # on a line of our own figure, in DejaVu Sans
+_NOTE_CHARS, _TITLE_CHARS = 121, 74  # on a line of our own figure, in DejaVu Sans
 _CHAR_EM = 0.58  # the mean width of its characters
+_TITLE_PAD = 17.0  # points above a user's axes: heads of figures may stand there
 
 
 class Plot:
@@ -51,7 +52,7 @@ class Plot:
     def save(self, path: str | Path, *, dpi: int = 200) -> Path:
         """Write the figure as PNG, SVG or PDF, by the path's ending, and return the path.
 
-        Title and `alt` go into the file's metadata. The same plot is the same bytes whenever it is written.
+        Title and `alt` go into the file's metadata. Equal plots are equal bytes.
 
         Raises
         ------
@@ -123,9 +124,9 @@ def finished(kind: str, ax: Axes, data: pd.DataFrame, *, own: bool, title: str, 
             _wrapped(note, _NOTE_CHARS), x=0.013, ha="left", fontsize=_style.SMALL, color=_style.QUIET, linespacing=1.4
         )
     else:
-        ax.set_title(title, loc="left")
         width_pt = ax.get_window_extent().width / _style.top_figure(ax).dpi * 72
         chars = max(30, int(width_pt / (_CHAR_EM * _style.SMALL)))
+        ax.set_title(_wrapped(title, chars), loc="left", pad=_TITLE_PAD)
         ax.annotate(
             _wrapped(note, chars),
             (0, 0),

@@ -43,7 +43,7 @@ class Plots:
     ...     plots = Plots(lab.load("capitals").frame(), ["template", "temperature"], "capitals")
     >>> plot = plots.tokens()
     >>> plot, plot.data["mean"].round(2).to_list()
-    (<Plot tokens: tokens by template>, [26.33, 33.0])
+    (<Plot tokens: tokens by template>, [27.0, 33.0])
     """
 
     def __init__(

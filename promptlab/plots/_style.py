@@ -1,7 +1,8 @@
 """How plots look: colours, markers, sizes, and texts that are only ever texts.
 
 Colours are Okabe and Ito's, which people with any colour vision tell apart (jfly.uni-koeln.de/color, 2008), without
-the yellow, which is too pale on white; a map of numbers is cividis (Nuñez et al. 2018, PLOS ONE 13:e0199239).
+the yellow, which is too pale on white, and with a grey for the black, which dark axes of a user would hide. A map of
+numbers is cividis (Nuñez, Anderton and Renslow 2018, PLOS ONE 13:e0199239).
 The ground is always white: a text legible on white and on JupyterLab's dark grey alike does not exist (the best grey
 has a contrast of 4.3 to both), and a picture is copied into papers too.
 """
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#6E6E6E")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES: tuple[Any, ...] = (
     "-",

@@ -67,8 +67,17 @@ class Unit:
         return f"{low.removesuffix(unit).rstrip() if unit and low.partition(' ')[2] == unit else low} – {high}"
 
     def difference(self, figure: float) -> str:
-        """Return a difference with its sign; of rates in points."""
-        return f"{'+' if figure > 0 else '−' if figure < 0 else ''}{self.bare(abs(figure))}"
+        """Return a difference with its sign, in `difference_unit`."""
+        from promptlab.analysis import words  # noqa: PLC0415 - loads pandas
+
+        size = words.number(abs(figure)) if self.kind == "ms" else self.bare(abs(figure))
+        is_nothing = not size.strip("$0.,")
+        return size if is_nothing else f"{'+' if figure > 0 else '−'}{size}"
+
+    @property
+    def difference_unit(self) -> str:
+        """Return the unit of a difference."""
+        return {"rate": "points", "ms": "ms"}.get(self.kind, "")
 
     def interval(self, row: Any) -> str:
         """Return a mean with its interval, as a sentence has it."""

@@ -101,10 +101,11 @@ def _read(text: str, decimal: str) -> float:
 
 
 def _number(value: Any, decimal: str, *, error: type[Exception]) -> float:
+    number = value
     if isinstance(value, str):
         found = _pattern(decimal).fullmatch(value.strip().removesuffix("%").rstrip())
-        value = None if found is None else _read(found[0], decimal)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        number = None if found is None else _read(found[0], decimal)
+    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
         msg = f"the reference {_text.brief(value)} is no number"
         raise error(msg)
-    return float(value)
+    return float(number)

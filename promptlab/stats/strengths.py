@@ -71,8 +71,8 @@ def bradley_terry(
     """Return the maximum-likelihood strengths of players who met in pairs.
 
     Intervals come from the observed information; with `groups`, such as the case of each game, from how much the groups
-    differ (a sandwich around it), since games on one case say less than as many on different ones. Of one group nothing
-    can be said so, and they come from the information alone.
+    differ (a sandwich around it) where that is wider, since games on one case say less than as many on different ones.
+    Of one group, or of strengths that are not bounded, nothing can be said so, and the information alone counts.
 
     Strengths sum to 0, so that 0 is a player of average strength. They are finite only when, for every way to split the
     players into two groups, each group has won something from the
@@ -107,7 +107,10 @@ def bradley_terry(
         _loss, np.zeros(len(names)), args=(wins, ghost), jac=_slope, hess=_curvature, method="trust-exact", tol=1e-10
     )
     inverse = np.linalg.pinv(_information(found.x, wins, ghost), hermitian=True)
-    covariance = _centred(_sandwiched(inverse, found.x, played, names, None if groups is None else list(groups)))
+    covariance = _centred(inverse)
+    if groups is not None and is_bounded:
+        grouped = _centred(_sandwich(inverse, found.x, played, names, list(groups)))
+        covariance = max(covariance, grouped, key=np.trace)
     log_odds, halves = found.x - found.x.mean(), z_of(confidence) * np.sqrt(np.diag(covariance))
     order = sorted(range(len(names)), key=lambda place: (-log_odds[place], place))
     strengths = [
@@ -185,18 +188,16 @@ def _information(strength: NDArray[np.float64], wins: NDArray[np.float64], ghost
     return information
 
 
-def _sandwiched(
+def _sandwich(
     inverse: NDArray[np.floating[Any]],
     strength: NDArray[np.float64],
     played: Sequence[tuple[str, str, float]],
     names: Sequence[str],
-    groups: Sequence[Hashable] | None,
+    groups: Sequence[Hashable],
 ) -> NDArray[np.floating[Any]]:
-    """Return the covariance of strengths: the inverse information, or around how the scores of groups of games vary."""
+    """Return the covariance of strengths as the scores of groups of games vary; all 0 of one group."""
     import numpy as np  # noqa: PLC0415 - see bradley_terry
 
-    if groups is None or len(set(groups)) < 2:  # noqa: PLR2004 - one group does not vary
-        return inverse
     place = {name: number for number, name in enumerate(names)}
     scores: dict[Hashable, NDArray[np.float64]] = {}
     for (one, other, score), group in zip(played, groups, strict=True):
@@ -205,9 +206,8 @@ def _sandwiched(
         total[place[one]] += surprise
         total[place[other]] -= surprise
     found = np.array(list(scores.values()))
-    meat = found.T @ found * len(found) / (len(found) - 1)
-    covariance: NDArray[np.float64] = inverse @ meat @ inverse
-    return covariance
+    meat = found.T @ found * len(found) / max(1, len(found) - 1)
+    return inverse @ meat @ inverse if len(found) > 1 else 0 * inverse
 
 
 def _centred(covariance: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

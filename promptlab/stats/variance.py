@@ -116,7 +116,8 @@ def _dummies(codes: NDArray[np.intp]) -> NDArray[np.float64]:
     import numpy as np  # noqa: PLC0415 - see shares_of_variance
 
     number = int(codes.max()) + 1 if len(codes) else 0
-    return (codes[:, None] == np.arange(1, number)).astype(np.float64)
+    dummies: NDArray[np.float64] = (codes[:, None] == np.arange(1, number)).astype(np.float64)
+    return dummies
 
 
 def _crossed(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
