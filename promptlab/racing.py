@@ -154,7 +154,7 @@ def race(scores: NDArray[np.float64], rule: Rule) -> Iterator[tuple[list[int], l
     >>> import numpy as np
     >>> right, wrong = np.ones((1, 40)), np.zeros((1, 40))
     >>> [left for left, _ in race(np.vstack([right, wrong, right]), Rule(3, 40, block=10))]
-    [[0, 1, 2], [0, 1, 2], [0, 1, 2], [0, 1, 2]]
+    [[0, 2], [0, 2], [0, 2], [0, 2]]
     """
     alive = list(range(rule.candidates))
     for look in rule.looks:

@@ -39,7 +39,7 @@ TEMPLATES = 20
 TEXT_CHARS = 20_000  # of one message
 CASES = 5
 CELL_CHARS = 300  # of a case's value
-PICTURES = 8
+PICTURES = 10  # most of them of the first score
 _MATRIX_HINT = "run.compare() in a notebook opens all of it"
 _MEASUREMENTS = ("completion_tokens", "latency_ms", "cost_usd")
 
@@ -190,17 +190,19 @@ class _Told:
 
     def _plots(self, plot: Plots) -> Iterator[Callable[[], Plot]]:
         """Yield what may be drawn; whoever draws finds out whether there is anything for it."""
-        for name in self.metrics if self.is_scored else ():
+        scored = self.metrics if self.is_scored else []
+        for name in scored[:1]:
             yield partial(plot.heatmap, name)
             yield partial(plot.line, name)
         for _, table in self.contrasts:
-            for name in self.metrics:
-                yield partial(plot.forest, table, name)
-        for name in self.metrics[:1] if self.is_scored else ():
-            yield partial(plot.pareto, name)
+            yield partial(plot.forest, table, self.metrics[0])
+        for name in scored[:1]:
             yield partial(plot.effects, name)
+            yield partial(plot.pareto, name)
         yield plot.latency
         yield plot.tokens
+        for name in scored[1:]:
+            yield partial(plot.heatmap, name)
 
     @staticmethod
     def _drawn(draw: Callable[[], Plot]) -> Markup | None:

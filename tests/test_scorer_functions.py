@@ -270,3 +270,17 @@ def test_a_scorer_is_a_scorer():
     made = scorer(starts_well)
     assert scorer(made) is made
     assert (made.name, made.score(Answered("Paris", {"start": "Pa"}))) == ("starts_well", Score(1.0))
+
+
+LIMIT = 3
+
+
+def test_a_function_that_reads_a_global_value_needs_a_version():
+    """Its source does not show the value, so another value would be taken for the same scorer."""
+
+    def short(output, case):
+        return len(output) <= LIMIT
+
+    with pytest.raises(ScoreError, match="it reads LIMIT of the notebook"):
+        scorer(short)
+    assert scorer(short, version=1).name == "short"

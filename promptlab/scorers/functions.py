@@ -101,6 +101,12 @@ def _source_hash(function: Function, name: str) -> str:
         raise ScoreError(msg) from exc
 
 
+def _data_read(function: Callable[..., Any]) -> list[str]:
+    """Return the global variables that a function reads, but for modules, classes and functions."""
+    found = inspect.getclosurevars(function).globals
+    return sorted(name for name, value in found.items() if not (inspect.ismodule(value) or callable(value)))
+
+
 def _source(function: Callable[..., Any]) -> str:
     if not inspect.isfunction(function) or hasattr(function, "__wrapped__"):
         msg = "it is no plain function"
@@ -108,6 +114,9 @@ def _source(function: Callable[..., Any]) -> str:
     if function.__closure__:
         free = ", ".join(function.__code__.co_freevars)
         msg = f"it uses {free} of the function around it, which its source does not show"
+        raise ValueError(msg)
+    if data := _data_read(function):
+        msg = f"it reads {', '.join(data)} of the notebook, whose values its source does not show"
         raise ValueError(msg)
     try:
         is_lambda = function.__name__ == "<lambda>"
