@@ -20,7 +20,7 @@ Format = Literal["csv", "jsonl", "parquet", "md"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 #: What begins a formula, by OWASP's page on CSV injection and its ASVS 5.0 (1.2.10).
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")
 
 
 def export(frame: pd.DataFrame, format: Format) -> bytes:  # noqa: A002 - the word of the command line's option

@@ -325,7 +325,7 @@ class Lab:
         difference: float = 0.0,
         block: int = 8,
         seed: int = 0,
-        lower_is_better: bool = False,
+        lower_is_better: bool | None = None,
         progress: bool = True,
     ) -> Race:
         """Find the best template and setting with fewer requests: after each block of cases drop what is beaten.
@@ -346,7 +346,7 @@ class Lab:
         seed
             Draws the order of the cases.
         lower_is_better
-            Whether less of the metric is better, as of costs.
+            Whether less of the metric is better; left out, it is of costs, latencies, tokens and lengths.
 
         Raises
         ------

@@ -84,7 +84,7 @@ def read_object(text: str | None, key: str, *, judged: Iterable[str] = ()) -> tu
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
-    decoder, place = json.JSONDecoder(), text.find("{")
+    decoder, place = json.JSONDecoder(parse_constant=_refused), text.find("{")
     while place >= 0:
         try:
             found, end = decoder.raw_decode(text, place)
@@ -94,6 +94,11 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
             if isinstance(found, dict):
                 yield found
         place = text.find("{", end)
+
+
+def _refused(name: str) -> None:
+    msg = f"{name} is no JSON"
+    raise ValueError(msg)
 
 
 @dataclass(frozen=True, repr=False)
@@ -301,7 +306,10 @@ def _check_scale(scale: Any) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False
 
 
 def _labels(scale: Scale) -> list[str] | None:

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from promptlab import _text, racing, results, stats
+from promptlab.analysis.frames import LESS_IS_BETTER
 from promptlab.errors import PlanError, ScoreError
 from promptlab.launch import Round
 from promptlab.plans import Plan
@@ -236,7 +237,7 @@ class Course:
         confidence: float = 0.95,
         difference: float = 0.0,
         seed: int = 0,
-        lower_is_better: bool = False,
+        lower_is_better: bool | None = None,
     ) -> None:
         self.candidates = len(plan.templates) * len(plan.grid)
         chosen = {"block": block, "confidence": confidence, "difference": difference, "seed": seed}
@@ -245,7 +246,8 @@ class Course:
         self.metric = metric if isinstance(metric, str) else _scorer(metric, plan)
         self.rule = racing.Rule(self.candidates, len(plan.cases), block, confidence, difference)
         self._plan = plan
-        self._sign = -1.0 if lower_is_better else 1.0
+        is_less = self.name in LESS_IS_BETTER if lower_is_better is None else lower_is_better
+        self._sign = -1.0 if is_less else 1.0
         self._order = list(range(len(plan.cases)))
         random.Random(seed).shuffle(self._order)  # noqa: S311 - a design, not a secret
         self._start_over()
@@ -448,11 +450,11 @@ def _scores(run: Run, metric: str | Scorer, trials: int) -> NDArray[np.float64]:
     run.score(metric)
     scores = run.scores()
     own = scores[scores["config_key"] == metric.key]
-    if own["value"].isna().all() and own["label"].notna().any():
+    if len(own) and own["value"].isna().all() and own["label"].notna().any():
         msg = f"{metric.name} gives labels, and a race needs numbers: let the scorer return a bool or a number"
         raise ScoreError(msg)
     values = np.full(trials, math.nan)
-    values[own["position"].to_numpy()] = own["value"].to_numpy()
+    values[own["position"].to_numpy(dtype=np.intp)] = own["value"].to_numpy()
     return values
 
 

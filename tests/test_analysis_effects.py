@@ -1,6 +1,7 @@
 """Effects: which axis matters, as shares of a metric's variance."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from promptlab import AnalysisError, stats
@@ -77,3 +78,16 @@ def test_without_an_axis_there_is_no_effect():
 def crossed_by_case(*, case, **_):
     """Score by the case alone."""
     return float(case % 2)
+
+
+def test_axes_that_change_together_are_one_term():
+    """Which of the two is behind it nobody can tell, so they share a term and its share."""
+    rng = np.random.default_rng(3)
+    rows = [
+        {"model": model, "temperature": warmth, "case": case, "repeat": 0, "status": "ok", "s": gap + rng.normal()}
+        for case in range(20)
+        for model, warmth, gap in (("m1", 0, 0.0), ("m2", 1, 2.0))
+    ]
+    found = effects(pd.DataFrame(rows), ["model", "temperature"], metric="s")
+    assert found["term"].tolist() == ["model = temperature", "case", "rest"]
+    assert found["share"].iloc[0] > 0.3

@@ -122,6 +122,8 @@ def test_what_an_answer_says_stays_between_its_fences(judged):
         (verdict(6), "6 is not on the scale"),
         (verdict(2.5), "2.5 is not on the scale"),
         (verdict(True), "True is not on the scale"),  # noqa: FBT003 - what the judge said
+        (verdict(10**400), "1000"),
+        ('{"score": NaN} {"score": NaN}', "no JSON with 'score' in the reply"),
         (verdict("good"), "'good' is not on the scale"),
         (f"{verdict(1)} {verdict(2)}", "several verdicts in one reply: 1, 2"),
         (error_reply(400, "refused"), "the judge gave no answer: "),

@@ -70,6 +70,19 @@ def test_a_race_asks_only_what_decides(lab_of):
     }
 
 
+def test_less_is_better_of_costs(lab_of):
+    """A race by tokens is won by the shorter answer unless told otherwise."""
+    lab = lab_of(lambda body: "yes" * (40 if body["messages"][0]["content"] == "good" else 1))
+    assert raced(lab, TEMPLATES[:2], metric="completion_tokens").winner == "fair"
+    assert raced(lab, TEMPLATES[:2], metric="completion_tokens", lower_is_better=False, name="long").winner == "good"
+
+
+def test_a_race_without_an_answer_ends(lab_of):
+    """Where every trial fails nobody is dropped or claimed, and the end is told."""
+    race = raced(lab_of(lambda _: error_reply(400, "no")), cases=CASES[:10])
+    assert (race.winner, race.table["missing"].tolist()) == (None, [10] * 4)
+
+
 def test_the_mean_is_of_the_cases_played(lab_of):
     """Each candidate's mean and Wilson interval are those of its own answers, in the cases' random order."""
     race = raced(lab_of())

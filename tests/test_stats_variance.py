@@ -84,6 +84,16 @@ def test_what_does_not_vary_has_no_share():
     assert (round(term.share, 4), term.p) == (0.0, None)
 
 
+def test_what_always_changes_together_has_no_share_of_its_own():
+    """Of two factors that say the same neither share nor chance is known."""
+    levels = list("abab" * 10)
+    values = np.random.default_rng(0).normal(0, 1, 40) + np.array([0, 1] * 20)
+    found = stats.shares_of_variance(values.tolist(), {"p": levels, "q": levels}, np.repeat(range(20), 2).tolist())
+    assert [(each.term, each.share, each.df, each.p) for each in found[:3]] == [
+        ("p", None, 0, None), ("q", None, 0, None), ("p × q", None, 0, None)
+    ]  # fmt: skip
+
+
 def test_votes_on_one_case_count_as_one():
     """Five equal votes on each of ten cases widen the interval to nearly that of one vote a case."""
     rng = np.random.default_rng(4)

@@ -91,9 +91,9 @@ def is_numeric(column: pd.Series[Any]) -> bool:
 
 
 def is_binary(values: pd.Series[Any]) -> bool:
-    """Return whether values are 0 or 1 only, missing ones aside."""
+    """Return whether values are 0 or 1 only, missing ones aside; a measurement, by its name, is no rate even so."""
     known = values.dropna()
-    return bool(len(known)) and bool(known.isin((0.0, 1.0)).all())
+    return values.name not in LESS_IS_BETTER and bool(len(known)) and bool(known.isin((0.0, 1.0)).all())
 
 
 def values(frame: pd.DataFrame, metric: str, *, failed_as: float | None = None) -> pd.Series[Any]:

@@ -51,9 +51,10 @@ def best(
     allowed, left_out = _within(frame, ranked, at_most or {})
     matched = [axis for axis in axes if axis not in columns and axis not in pooled]
     found = pairs.cells(frame, values, columns, matched)
-    data = _compared(allowed, found, less_is_better=less, confidence=confidence, seed=seed)
-    labels = summaries.own_names(columns)
-    shown = data.rename(columns=labels)[["rank", *labels.values(), *list(COLUMNS)[1:]]]
+    labels = {column: f"by.{column}" if column in COLUMNS else column for column in columns}
+    data = _compared(allowed, found, labels, less_is_better=less, confidence=confidence, seed=seed)
+    columns = list(labels.values())
+    shown = data[["rank", *columns, *list(COLUMNS)[1:]]]
     scale = words.scale(name, is_binary=is_binary)
     said = [*_verdict(data, columns, name, confidence, scale), *_limits(left_out, at_most or {})]
     return Table(shown, verdict="\n".join(said), rich=_rich(data, columns, name, confidence, scale))
@@ -109,6 +110,7 @@ def _figure(row: Mapping[str, Any], name: str) -> float:
 def _compared(
     rows: list[dict[str, Any]],
     found: pairs.Cells,
+    labels: Mapping[str, str],
     *,
     less_is_better: bool,
     confidence: float,
@@ -124,7 +126,8 @@ def _compared(
         tested = {**tested, "p": np.nan} if rank == 1 else tested
         plain = {name: value for name, value in row.items() if name not in {"key", "part", "number"}}
         gap = {"difference": tested["difference"], "p": tested["p"], "is_apart": pairs.is_apart(tested)}
-        lines.append({"rank": rank, **row["key"], **plain, **gap, "paired_cases": len(pairing.differences)})
+        named = {labels[column]: value for column, value in row["key"].items()}
+        lines.append({"rank": rank, **named, **plain, **gap, "paired_cases": len(pairing.differences)})
     data = pd.DataFrame(lines)
     data["p_adjusted"] = pairs.adjusted(data["p"])
     is_worse = data["difference"] > 0 if less_is_better else data["difference"] < 0
@@ -143,12 +146,20 @@ def _verdict(
     ends = "unknown" if np.isnan(first["low"]) else f"{scale.bare(first['low'])} to {scale.bare(first['high'])}"
     figure = f"{scale.value(first['mean'])} ({words.percent(confidence)} interval {ends})"
     lines = [f"first of {_text.count(len(data), 'setting')} is {name}: {metric} {figure}"]
+    if first["failed"] or first["missing"]:
+        gaps = f"{first['failed']:,} failed, {first['missing']:,} missing"
+        lines.append(f"it rests on {_text.count(int(first['cases']), 'case')} only: {gaps}")
+    if few := int((data["paired_cases"].iloc[1:] < _FEWEST).sum()):
+        lines.append(f"{words.count_of(few, len(data) - 1, 'other')} shares fewer than {_FEWEST} cases with it")
     others = int(data["among_best"].sum()) - 1
     if len(data) > 1:
         lines.append(f"{words.count_of(others, len(data) - 1, 'other')} cannot be told apart from it"
                      if others else "it is shown to beat every other setting")  # fmt: skip
         lines.append("it was chosen by the same scores, so its own is likely too high: check it on new cases")
     return lines
+
+
+_FEWEST = 2  # paired cases; of one, nothing can be said of how they vary
 
 
 def _limits(left_out: int, at_most: Mapping[str, float]) -> list[str]:

@@ -51,12 +51,20 @@ def _shares(
     has = values.notna()
     keys = frames.keyed(frame[has], list(axes))
     varied = [axis for axis in axes if keys[axis].nunique(dropna=False) > 1]
-    factors = {axis: pd.factorize(keys[axis], use_na_sentinel=False)[0].tolist() for axis in varied}
+    factors = _joined({axis: pd.factorize(keys[axis], use_na_sentinel=False)[0].tolist() for axis in varied})
     if not factors:
         return [], int((~has).sum())
     found = stats.shares_of_variance(list(values[has]), factors, list(frame["case"][has]))
     rows = [{"term": each.term, "share": _nan(each.share), "df": each.df, "p": _nan(each.p)} for each in found]
     return rows, int((~has).sum())
+
+
+def _joined(factors: Mapping[str, list[int]]) -> dict[str, list[int]]:
+    """Return the factors, those that always change together as one: what is due to which, nobody can tell."""
+    named: dict[tuple[int, ...], list[str]] = {}
+    for axis, codes in factors.items():
+        named.setdefault(tuple(codes), []).append(axis)  # codes are numbered in the order first met
+    return {" = ".join(axes): list(codes) for codes, axes in named.items()}
 
 
 def _nan(value: float | None) -> float:

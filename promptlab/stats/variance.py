@@ -70,7 +70,8 @@ def shares_of_variance(
         with_term, df_with = design.left([*kept, term])
         name = " × ".join(term)
         p = _p_of({each: codes[each] for each in term}, y, cases)
-        found.append(Share(name, _share(without - with_term, total), df_with - df_without, p))
+        df = df_with - df_without  # 0 where the other terms say it all already: what is due to which, nobody can tell
+        found.append(Share(name, _share(without - with_term, total) if df else None, df, p if df else None))
     plain, df_plain = design.left(list(columns), has_cases=False)
     rest, df_rest = design.left(list(columns))
     found.append(Share("case", _share(plain - rest, total), df_rest - df_plain, None))
