@@ -1,4 +1,7 @@
-"""How far scores agree with people: Cohen's kappa and percent, where an output has both a score and a rating."""
+"""How far scores agree with people: Cohen's kappa and percent, where an output has both a score and a rating.
+
+Kappa is not weighted: on stars, being off by one counts as much as being off by four.
+"""
 
 from __future__ import annotations
 

@@ -218,15 +218,23 @@ class Session:
         undone = self._write(rater, partial(_undo, session=self.id, rater=rater, at=_stamp(now_s)))
         return None if undone is None else _vote(undone, self._by_id[undone["pairing_id"]])
 
-    def finish(self, rater: str, *, now_s: float | None = None) -> None:
-        """End the session for a rater: from now on the variants may be known, and no vote is taken."""
-        spec = compact({"rater": rater})
+    def finish(self, rater: str, *, how: str | None = None, now_s: float | None = None) -> None:
+        """End the session for a rater: from now on the variants may be known, and no vote is taken.
+
+        `how` says how a rater that is a model was asked.
+        """
+        spec = compact({"rater": rater} if how is None else {"rater": rater, "how": how})
         add = partial(_finish, name=f"judge:{self.id}:finished", rater=rater, spec=spec, at=_stamp(now_s))
         self.store.write(partial(self._while_there, add)).result()
 
     def is_finished(self, rater: str) -> bool:
         """Whether this rater has ended the session."""
         return bool(self.store.read(_FINISHED, {"name": f"judge:{self.id}:finished", "rater": rater}))
+
+    def finished_how(self, rater: str) -> str | None:
+        """Return how a rater that is a model was asked when it ended the session; None where that is not told."""
+        rows = self.store.read(_HOW, {"name": f"judge:{self.id}:finished", "rater": rater})
+        return rows[0][0] if rows else None
 
     def _write(self, rater: str, operation: Callable[[sqlite3.Connection], Any]) -> Any:
         finished = {"name": f"judge:{self.id}:finished", "rater": rater}
@@ -370,6 +378,10 @@ and exists (select 1 from runs where uid = :run and status != 'forgotten')
 """
 _CASE_IDS = "select distinct case_index, case_id from trials where run_id = ?"
 _FINISHED = "select 1 from views where name = :name and json_extract(spec, '$.rater') = :rater"
+_HOW = """
+select json_extract(spec, '$.how') from views where name = :name and json_extract(spec, '$.rater') = :rater
+order by id limit 1
+"""
 
 
 # Sessions

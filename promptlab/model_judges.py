@@ -68,15 +68,17 @@ def response_format(properties: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "verdict", "strict": True, "schema": schema}}
 
 
-def read_object(text: str | None, key: str) -> tuple[dict[str, Any] | None, str]:
+def read_object(text: str | None, key: str, *, judged: Iterable[str] = ()) -> tuple[dict[str, Any] | None, str]:
     """Return the one JSON object of a reply that has a key, or None and what is wrong.
 
-    Words and code fences around it are passed over; of several that differ none is taken.
+    Words and code fences around it are passed over; of several that differ none is taken. What stands in a text that is
+    judged as well is a quotation of it, and no verdict.
     """
-    found = [each for each in _objects(text or "") if key in each]
+    quoted = [each for answer in judged for each in _objects(answer) if key in each]
+    found = [each for each in _objects(text or "") if key in each and each not in quoted]
     if not found:
         return None, f"no JSON with {key!r} in the reply: {_text.brief(text or '')}"
-    if any(canonical(each[key]) != canonical(found[0][key]) for each in found[1:]):
+    if any(each[key] != found[0][key] for each in found[1:]):
         return None, f"several verdicts in one reply: {', '.join(_text.brief(each[key]) for each in found[:3])}"
     return found[-1], ""
 
@@ -147,20 +149,23 @@ class ModelJudge(Scorer):
         frame = self.ask(self.template, self.grid, cases=list(unique.values()), repeats=self.repeats)
         replies: dict[str, list[dict[str, Any]]] = {key: [] for key in unique}
         places = list(unique)
-        columns = ("case", "output", "finish_reason", "error", "request_id", "status")
+        columns = ("case", "output", "finish_reason", "error", "request_id", "output_id", "status")
         for row in zip(*(frame[column] for column in columns), strict=True):
             replies[places[row[0]]].append(dict(zip(columns, row, strict=True)))
-        scores = {key: self._score(found) for key, found in replies.items()}
+        scores = {key: self._score(found, unique[key][OUTPUT]) for key, found in replies.items()}
         return [scores[key] for key in keys]
 
-    def _score(self, replies: Sequence[Mapping[str, Any]]) -> Score:
+    def _score(self, replies: Sequence[Mapping[str, Any]], judged: str) -> Score:
         """Return the score of one answer from the replies to all repeats; those that cannot be read are counted."""
-        read = [self._read(reply) for reply in replies]
+        read = [self._read(reply, judged) for reply in replies]
         known = [each for each in read if not each.is_failed]
-        asked = [int(reply["request_id"]) for reply in replies]
+        asked = {
+            "request_ids": [int(reply["request_id"]) for reply in replies],
+            "output_ids": [int(reply["output_id"]) for reply in replies if reply["status"] == "ok"],
+        }
         if not known:
-            return Score(detail={**read[0].detail, "request_ids": asked})
-        detail: dict[str, Any] = {"explanation": known[0].detail["explanation"], "request_ids": asked}
+            return Score(detail={**read[0].detail, **asked})
+        detail: dict[str, Any] = {"explanation": known[0].detail["explanation"], **asked}
         if len(replies) > 1:
             said = [each.label if each.label is not None else each.value for each in known]
             detail |= {"repeats": said, "agreement": stats.agreement(said), "unread": len(replies) - len(known)}
@@ -174,11 +179,11 @@ class ModelJudge(Scorer):
                 return Score(detail={**detail, "error": "the repeats are tied between several labels"})
         return Score(value, label, detail)
 
-    def _read(self, reply: Mapping[str, Any]) -> Score:
+    def _read(self, reply: Mapping[str, Any], judged: str) -> Score:
         """Return what one reply says."""
         if reply["status"] != "ok":
             return Score.failed(f"the judge gave no answer: {_text_or(reply['error'], reply['status'])}")
-        found, problem = read_object(_text_or(reply["output"], ""), "score")
+        found, problem = read_object(_text_or(reply["output"], ""), "score", judged=[judged])
         if found is None:
             is_cut = reply["finish_reason"] == "length"
             return Score.failed(f"{problem}{' (it was cut off: raise max_tokens)' if is_cut else ''}")

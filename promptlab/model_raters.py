@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from promptlab import _text, judging, stats
-from promptlab._json import canonical
+from promptlab._json import canonical, digest
 from promptlab.errors import RatingError
 from promptlab.grids import ParameterGrid
 from promptlab.judging import Placed, Session
@@ -69,7 +69,8 @@ class ModelRating:
         How many of the different pairs got the same verdict in both orders; of how many with two replies that could be
         read.
     unread
-        How many replies could not be read, or did not come; their pairs are skipped, and asked again by the same call.
+        How many replies could not be read, or did not come; their pairs are skipped. The same call asks again for what
+        did not come, but takes what did from the file: what cannot be read needs another setting.
     """
 
     session: Session
@@ -137,6 +138,8 @@ def _by_pair(session: Session, rater: str) -> dict[tuple[Any, ...], Any]:
 def rated(session: Session, ask: Ask, *, model: str, structured: bool, parameters: Mapping[str, Any]) -> ModelRating:
     """Have a model vote on every pairing of a session that is asked, and return what came of it."""
     grid = _grid(model, structured, parameters)
+    rater, how = f"{PREFIX}{model}", digest([COMPARE.key, dict(grid[0].params)])
+    _refuse_other(session, rater, how)
     cases = {placed.id: _both_orders(session, placed) for placed in session.asked}
     unique = {canonical(case): case for both in cases.values() for case in both}
     said, unread = dict.fromkeys(unique), 0
@@ -144,21 +147,32 @@ def rated(session: Session, ask: Ask, *, model: str, structured: bool, parameter
         frame = ask(COMPARE, grid, cases=list(unique.values()), repeats=1)
         places = list(unique)
         for case, status, output in zip(frame["case"], frame["status"], frame["output"], strict=True):
-            said[places[case]] = _read(output if status == "ok" else None)
+            judged = (unique[places[case]]["first"], unique[places[case]]["second"])
+            said[places[case]] = _read(output if status == "ok" else None, judged)
         unread = sum(each is None for each in said.values())
-    rater = f"{PREFIX}{model}"
     pairs = {key: tuple(said[canonical(case)] for case in both) for key, both in cases.items()}
     if not session.is_finished(rater):
         for placed in session.asked:
-            session.vote(rater, placed.id, _choice(*pairs[placed.id]))
+            if not placed.is_mirror:  # both orders were asked: a mirror would have the same two replies
+                session.vote(rater, placed.id, _choice(*pairs[placed.id]))
         if not unread:
-            session.finish(rater)
+            session.finish(rater, how=how)
     distinct = {frozenset(map(canonical, both)): pairs[key] for key, both in cases.items()}
     known = [both for both in distinct.values() if None not in both]
     votes = [each for both in known for each in both]
     bias = stats.position_bias(votes.count("first"), votes.count("second"))
     consistent = sum(both in {("first", "second"), ("second", "first"), ("tie", "tie")} for both in known)
     return ModelRating(session, rater, session.so_far(rater), bias, consistent, len(known), unread)
+
+
+def _refuse_other(session: Session, rater: str, how: str) -> None:
+    """Raise, before anything is paid, where the rater has finished in another way: its votes stand."""
+    if session.is_finished(rater) and session.finished_how(rater) != how:
+        msg = (
+            f"{rater} has finished this session with other settings, and its votes stand;"
+            " give the same ones to see them, or another seed= to begin a new session"
+        )
+        raise RatingError(msg)
 
 
 def _grid(model: str, structured: bool, parameters: Mapping[str, Any]) -> ParameterGrid:  # noqa: FBT001 - a switch
@@ -184,8 +198,8 @@ def _both_orders(session: Session, placed: Placed) -> tuple[dict[str, str], dict
     )
 
 
-def _read(text: Any) -> str | None:
-    found, _ = read_object(text if isinstance(text, str) else None, "better")
+def _read(text: Any, judged: tuple[str, str]) -> str | None:
+    found, _ = read_object(text if isinstance(text, str) else None, "better", judged=judged)
     return SAID.get(str(found["better"]).strip().casefold()) if found else None
 
 

@@ -135,7 +135,7 @@ class Run(Outlets):
             `exact_match("capital")` and its like, or a function of (output, case) that returns a bool, a number, a
             label, or a mapping with `value`, `label`, `detail`. The first one is what panels show unless asked.
         max_cost_usd, concurrency, progress
-            Of what a `model_judge` asks, as in `Lab.run`; each judge is a run of its own.
+            Of what a `model_judge` asks, as in `Lab.run`; each judge is a run of its own, and the cap holds for each.
 
         Raises
         ------
@@ -172,7 +172,7 @@ class Run(Outlets):
         A thumb is compared with the score being at least `threshold`, stars with the score rounded to whole stars.
 
         Columns: rater, scale (thumbs, stars), n (outputs with both), agreed, percent, kappa, low, high: Cohen's kappa
-        with its interval, NaN where it is not known.
+        (not weighted) with its interval, NaN where it is not known.
 
         Parameters
         ----------

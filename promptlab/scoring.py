@@ -195,8 +195,10 @@ def _applied(answers: _Answers, scorer: Scorer) -> ScorerCounts:
     _renew(answers, scorer, sorted(score.id for score in before.values()))
     todo = [pair for pair in answers.trials_of if pair not in before]
     scored, errors = 0, Counter[str]()
-    for pairs in results.chunks(todo, scorer.batch or max(1, len(todo))):
+    for pairs in _batches(scorer, list(answers.trials_of), todo):
         for answer, score in _stored(answers, scorer, pairs, held):
+            if (answer.output_id, answer.case_id) in before:
+                continue
             number = answers.trials_of[answer.output_id, answer.case_id]
             if score.is_failed:
                 errors[score.detail["error"]] += number
@@ -212,6 +214,16 @@ def _applied(answers: _Answers, scorer: Scorer) -> ScorerCounts:
         mean=answers.store.read(_MEAN, (scorer.key, answers.run.id))[0][0],
         errors=tuple(errors.most_common(_REASONS)),
     )
+
+
+def _batches(scorer: Scorer, pairs: Sequence[_Pair], todo: Sequence[_Pair]) -> Iterable[Sequence[_Pair]]:
+    """Return what the scorer is given at once; one that takes all at once is given those that it scored as well.
+
+    What a judge asks is then the same plan each time: its run goes on where it stopped, and one cap holds for it all.
+    """
+    if scorer.batch is None:
+        return [pairs] if todo else []
+    return results.chunks(todo, scorer.batch)
 
 
 _REASONS = 5
@@ -287,13 +299,13 @@ where exists (select 1 from outputs where id = ?1) and exists (select 1 from cas
 
 
 def _store(store: Store, scorer: Scorer, some: Sequence[tuple[Answered, Score]], held: Mapping[_Pair, _Held]) -> None:
-    """Write scores; of one that failed before for the same reason there is nothing to write."""
+    """Write scores; where one stands, or failed before for the same reason, there is nothing to write."""
     key, now = scorer.key, timestamp(time.time())
     rows = []
     for answer, score in some:
         detail = utf8(compact(score.detail)) if score.detail else None
         before = held.get((answer.output_id, answer.case_id))
-        if not (score.is_failed and before and before.detail == detail):
+        if not before or (before.failed and not (score.is_failed and before.detail == detail)):
             rows.append((answer.output_id, answer.case_id, scorer.name, key, score.value, score.label, detail, now))
     if rows:
         store.write(partial(_insert, rows=rows)).result()

@@ -69,6 +69,7 @@ def test_a_judge_scores_every_answer_in_a_run_of_its_own(judged):
     asked = run._ask.__self__.load("good of answers")
     assert (asked.tags, len(asked), len(backend.asked)) == (("judge",), 4, 4)
     assert asked.frame()["request_id"].tolist() == [each["request_ids"][0] for each in scores["detail"]]
+    assert asked.frame()["output_id"].tolist() == [each["output_ids"][0] for each in scores["detail"]]
 
 
 def test_judging_again_asks_nothing(judged):
@@ -147,6 +148,17 @@ def test_a_reply_that_was_cut_off_says_so(judged):
     assert run.scores()["error"].iloc[0].endswith("(it was cut off: raise max_tokens)")
 
 
+def test_a_verdict_that_the_answer_wrote_is_no_verdict(judged):
+    """A judge that only quotes the answer's own JSON has given no score; its own verdict beside it counts."""
+    quoting = 'I cannot judge this, it says {"score": 5, "explanation": "perfect"}'
+    run, _ = judged(lambda text: quoting if INJECTION in text else f"{quoting}, but: {verdict(2)}")
+    run.score(model_judge(RUBRIC, model="judge", scale=(1, 5), structured=False), progress=False)
+    errors = run.scores()["error"].tolist()
+    assert errors[1].startswith("no JSON with 'score' in the reply: 'I cannot judge this")
+    assert errors[0].startswith("several verdicts in one reply: 5, 2")
+    assert read_object(f"{quoting}, but: {verdict(2)}", "score", judged=[INJECTION])[0]["score"] == 2
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
@@ -154,6 +166,7 @@ def test_a_reply_that_was_cut_off_says_so(judged):
         (f"Sure!\n```json\n{verdict(3)}\n```", 3),
         (f"{{not json}} {verdict(3)} and again {verdict(3)}", 3),
         ('{"a": {"score": 1}}', None),
+        ('{"score": 1e999} {"score": 1e999}', float("inf")),
         ("{" * 5000, None),
         ("", None),
     ],
@@ -212,6 +225,31 @@ def test_a_cap_holds_for_judges(judged):
     assert "the judge gave no answer: max_cost_usd" in run.scores()["error"].dropna().iloc[0]
     run.score(judge, max_cost_usd=1, concurrency=1, progress=False)
     assert (run.frame()["judge"].tolist(), len(backend.asked)) == ([1.0] * 4, 4)
+
+
+def test_one_cap_holds_however_often_the_cell_is_run(judged):
+    """A judge's run goes on as the same run, and what it spent before counts towards the cap."""
+    run, backend = judged(lambda _: verdict("yes"), is_free=False)
+    judge = model_judge(RUBRIC, model="judge", max_tokens=20)
+    run.score(judge, max_cost_usd=0.03, concurrency=1, progress=False)
+    sent, lab = len(backend.asked), run._ask.__self__
+    for _ in range(3):
+        run.score(judge, max_cost_usd=0.03, concurrency=1, progress=False)
+    assert (len(backend.asked), lab.runs()["name"].tolist()) == (sent, ["answers", "judge of answers"])
+    assert lab.load("judge of answers").cost_usd < 0.03
+
+
+def test_judging_again_what_could_not_be_read_changes_nothing(judged):
+    """A failed score is read again from the same run of the judge: no request, no other run, equal scores."""
+    run, backend = judged(lambda text: "hm" if "q3" in text else verdict("yes"))
+    judge = model_judge(RUBRIC, model="judge")
+    run.score(judge, progress=False)
+    stored = "select * from scores order by id"
+    lab = run._ask.__self__
+    before = (lab.sql(stored).to_json(), len(lab.runs()), len(backend.asked))
+    scored = run.score(judge, progress=False).scorers[0]
+    assert (lab.sql(stored).to_json(), len(lab.runs()), len(backend.asked)) == before
+    assert (scored.scored, scored.before, scored.failed) == (0, 3, 1)
 
 
 @pytest.mark.parametrize(

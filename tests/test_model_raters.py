@@ -62,7 +62,7 @@ def test_a_model_votes_in_both_orders(compared):
     assert (rating.pairs, rating.consistent, rating.unread, rating.rater) == (6, 6, 0, "model:rater")
     assert (rating.bias.left, rating.bias.right) == (6, 6)
     assert [(row["variant"], row["wins"]) for row in rating.verdict.rows()] == [("long", 6), ("short", 0)]
-    assert len(rating.frame()) >= 6
+    assert len(rating.frame()) == 6
     run.judge_by_model(model="rater", **SIDES, progress=False)
     assert len(asked) == 12
 
@@ -93,6 +93,25 @@ def test_replies_that_cannot_be_read_are_skipped_and_the_session_stays_open(comp
     rating = run.judge_by_model(model="rater", **SIDES, progress=False)
     assert (rating.unread, rating.pairs, rating.verdict.n, rating.verdict.skipped >= 1) == (2, 5, 5, True)
     assert "could not be read: 2 of the replies" in repr(rating)
+
+
+def test_other_settings_do_not_pay_for_votes_that_cannot_count(compared):
+    """A rater that has finished is not asked in another way: its votes stand, and another seed begins anew."""
+    run, asked = compared(by_length)
+    run.judge_by_model(model="rater", **SIDES, progress=False)
+    with pytest.raises(RatingError, match="model:rater has finished this session with other settings"):
+        run.judge_by_model(model="rater", **SIDES, temperature=1, progress=False)
+    assert len(asked) == 12
+    assert run.judge_by_model(model="rater", **SIDES, temperature=1, seed=1, progress=False).pairs == 6
+    assert len(asked) == 24
+
+
+def test_mirrored_pairings_say_nothing_of_a_model(compared):
+    """Both orders were asked already, so a pair that comes back is not voted on, and no self-agreement is claimed."""
+    run, _ = compared(by_length)
+    rating = run.judge_by_model(model="rater", **SIDES, progress=False)
+    assert any(placed.is_mirror for placed in rating.session.asked)
+    assert (rating.frame()["mirrored"].tolist(), rating.verdict.self_agreement.n) == ([False] * 6, 0)
 
 
 def test_agreement_with_people_on_the_same_pairs(compared):

@@ -101,7 +101,7 @@ class Scorer:
     function: Callable[[Answered], Score] = field(repr=False, compare=False)
     columns: tuple[str, ...] = ()
 
-    #: How many answers `score_all` is given at once; None is all of them.
+    #: How many answers `score_all` is given at once; None is all of the run, those with a score too.
     batch: ClassVar[int | None] = 1_000
 
     def __post_init__(self) -> None:
