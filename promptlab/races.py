@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from promptlab import _text, racing, results, stats
+from promptlab import _text, analysis, racing, results, stats
 from promptlab.analysis.frames import LESS_IS_BETTER
 from promptlab.errors import PlanError, ScoreError
 from promptlab.launch import Round
@@ -383,7 +383,7 @@ class Course:
             *names[place],
             status="dropped" if drop else left,
             cases=cases,
-            mean=_estimate(values),
+            mean=_estimate(values, self.name),
             missing=int(np.isnan(values).sum()),
             requests=requests,
             reason=self._reason(drop, names) if drop else "",
@@ -469,18 +469,12 @@ def _means(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return means
 
 
-def _estimate(values: NDArray[np.float64]) -> Interval | None:
-    """Return the mean of cases x repeats with its 95 % interval: of a rate Wilson's, else Student's over cases."""
+def _estimate(values: NDArray[np.float64], metric: str) -> Interval | None:
+    """Return the mean of cases x repeats with its 95 % interval, as in `run.summary`; None where none has a score."""
     import numpy as np  # noqa: PLC0415 - see _scores
-    from scipy.stats import t  # noqa: PLC0415 - costs 0.5 s, so only where it is used
 
     known = np.isfinite(values)
     if not known.any():
         return None
-    if np.isin(values[known], (0, 1)).all():
-        return stats.grouped_rate(values[known].tolist(), np.nonzero(known)[0].tolist())
-    cases = _means(values)
-    cases = cases[np.isfinite(cases)]
-    mean, n = float(cases.mean()), len(cases)
-    half = float(t.ppf(0.975, n - 1) * cases.std(ddof=1) / math.sqrt(n)) if n > 1 else math.inf
-    return Interval(mean, mean - half, mean + half)
+    estimate = stats.mean_interval if metric in LESS_IS_BETTER else analysis.estimate  # money is no rate
+    return estimate(values[known].tolist(), np.nonzero(known)[0].tolist())

@@ -117,30 +117,43 @@ class Rule:
         worst = int(tests.argmax())
         if tests[worst] >= self.critical:
             return worst, True
-        if not self.difference:
+        spread = _spread(here)
+        if not self.difference or not spread:  # where all scores are equal, nothing says how much they can differ
             return None
-        tests = _tests(behind + self.difference)
-        tests[[not _is_ahead(row, other - place) for other, row in enumerate(behind)]] = -math.inf
+        tests = _tests(behind + self.difference, least=self.difference * max(0.0, spread - self.difference))
+        tests[~_are_ahead(behind, place)] = -math.inf
         worst = int(tests.argmax())
         return (worst, False) if tests[worst] >= self.critical else None
 
 
-def _tests(differences: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the test of each row: its sum over the root of its sum of squares; 0 where nothing differs."""
+def _spread(scores: NDArray[np.float64]) -> float:
+    """Return how far the scores lie apart that were seen."""
+    import numpy as np  # noqa: PLC0415 - see Rule.dropped
+
+    return float(np.nanmax(scores) - np.nanmin(scores))
+
+
+def _tests(differences: NDArray[np.float64], *, least: float = 0.0) -> NDArray[np.float64]:
+    """Return the test of each row: its sum over the root of its sum of squares; 0 where nothing differs.
+
+    `least` is the variance that a difference has at least. One of right and wrong whose mean is m is 1 in a share m of
+    the cases or more, and 0 else: its variance is at least m (1 - m), however many of the cases seen are equal.
+    """
     import numpy as np  # noqa: PLC0415 - see Rule.dropped
 
     known = np.nan_to_num(differences)
-    roots = np.sqrt((known**2).sum(axis=1))
+    roots = np.sqrt(np.maximum((known**2).sum(axis=1), least * np.isfinite(differences).sum(axis=1)))
     tests: NDArray[np.float64] = np.divide(known.sum(axis=1), roots, out=np.zeros(len(known)), where=roots > 0)
     return tests
 
 
-def _is_ahead(differences: NDArray[np.float64], order: int) -> bool:
-    """Whether another is ahead by its differences; of two that are level, the first given is."""
+def _are_ahead(differences: NDArray[np.float64], place: int) -> NDArray[np.bool_]:
+    """Return which are ahead of the one at a place, by their differences to it; of two that are level, the first is."""
     import numpy as np  # noqa: PLC0415 - see Rule.dropped
 
-    total = float(np.nansum(differences))
-    return order != 0 and (total > 0 or (total == 0 and order < 0))
+    totals, places = np.nansum(differences, axis=1), np.arange(len(differences))
+    ahead: NDArray[np.bool_] = (totals > 0) | ((totals == 0) & (places < place))
+    return ahead
 
 
 def race(scores: NDArray[np.float64], rule: Rule) -> Iterator[tuple[list[int], list[Drop]]]:

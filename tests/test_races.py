@@ -174,7 +174,7 @@ def test_the_rest_can_be_asked_later(lab_of):
 
 def test_the_cap_holds_and_a_higher_one_goes_on(tmp_path, fault_server):
     """Over HTTP: the server never bills more than the cap; the race says what is open, and goes on with more."""
-    fault_server.set(latency_ms=2)
+    fault_server.set(latency_ms=2, default="mix:0.05=500;rest=ok")
     options = {"metric": "completion_tokens", "lower_is_better": True, "progress": False, "concurrency": 8, "block": 4}
     grid = ParameterGrid(model="m", max_tokens=[4, 40])
     with Lab(tmp_path / "lab.db", base_url=fault_server.base_url, api_key="sk-test", prices={"m": DEAR}) as lab:
@@ -230,8 +230,12 @@ def test_equals_cannot_be_told_apart(lab_of):
 
 def test_what_does_not_matter_is_not_claimed(lab_of):
     """With a `difference` the one that is left is not said to have beaten those that may be as good."""
-    race = raced(lab_of("yes"), cases=CASES[:40], difference=0.2)
-    assert (race.winner, race.table["cases"].tolist()) == ("good", [8, 8, 8, 8])
+
+    def mostly(body):
+        return "no" if body["messages"][1]["content"].endswith("7") else "yes"
+
+    race = raced(lab_of(mostly), difference=0.2)
+    assert (race.winner, race.table["cases"].tolist()) == ("good", [32, 32, 32, 32])
     assert "beaten" not in race.verdict
     assert "Dropped since not better by 0.2, which may mean as good or better by less: fair, poor, bad." in race.verdict
 
