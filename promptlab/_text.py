@@ -120,6 +120,15 @@ def counts(numbers: Mapping[str, int]) -> list[str]:
     return [count(number, nouns.removesuffix("s")) for nouns, number in numbers.items() if number]
 
 
+def left_out(numbers: Mapping[str, int]) -> str:
+    """Return what an export left out, and why, as the end of a line; nothing where nothing was.
+
+    >>> left_out({"tied": 1200, "skipped": 1})
+    '; left out: 1,200 tied, 1 skipped'
+    """
+    return f"; left out: {', '.join(f'{number:,} {why}' for why, number in numbers.items())}" if numbers else ""
+
+
 def usd(amount: float | None) -> str:
     """Return an amount of money with the digits it needs, e.g. `$1,234.50`, `$0.0012`, or `unknown`."""
     if amount is None:

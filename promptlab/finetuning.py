@@ -70,10 +70,9 @@ class Written:
     left_out: Mapping[str, int]
 
     def __repr__(self) -> str:
-        rest = ", ".join(f"{number:,} {why}" for why, number in self.left_out.items())
         few = f"; OpenAI asks for {FEWEST} at least" if self.examples < FEWEST else ""
         wrote = f"{_text.count(self.examples, 'example')} to {self.path}"
-        return f"<Written {wrote}{f'; left out: {rest}' if rest else ''}{few}>"
+        return f"<Written {wrote}{_text.left_out(self.left_out)}{few}>"
 
 
 def write(store: Store, frame: pd.DataFrame, path: str | Path, choice: Choice, *, overwrite: bool = False) -> Written:

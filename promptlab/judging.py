@@ -304,7 +304,7 @@ class Session:
     def verdict(self, rater: str) -> Verdict:
         """Return what a rater's votes say; they have to be finished."""
         self.refuse_blind(rater)
-        return self._verdict(self.votes(rater))
+        return self.so_far(rater)
 
     def so_far(self, rater: str) -> Verdict:
         """Return what a rater's votes say, finished or not: for a rater that nothing has to be kept from."""

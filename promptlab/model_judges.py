@@ -35,6 +35,8 @@ Scale = tuple[float, float] | Sequence[str] | Mapping[str, float]
 
 YES_OR_NO: Mapping[str, float] = {"yes": 1.0, "no": 0.0}
 OUTPUT, FENCE = "output", "fence"  # the variables of a rubric that are no columns of the cases
+#: What of a judge's trial is read.
+REPLY = ("case", "output", "finish_reason", "error", "request_id", "output_id", "status")
 MOST_STEPS = 20  # a scale of whole numbers no longer than this is told number by number
 
 JUDGE = (
@@ -66,6 +68,31 @@ def response_format(properties: Mapping[str, Any]) -> dict[str, Any]:
         "additionalProperties": False,
     }
     return {"type": "json_schema", "json_schema": {"name": "verdict", "strict": True, "schema": schema}}
+
+
+def sent_parameters(
+    given: Mapping[str, Any], key: str, schema: Mapping[str, Any], *, structured: bool
+) -> dict[str, Any]:
+    """Return what is sent beside the model: what is given and not None, and the form of a verdict under a key."""
+    sent = {name: value for name, value in given.items() if value is not None}
+    if structured:
+        sent["response_format"] = response_format({"explanation": {"type": "string"}, key: schema})
+    return sent
+
+
+def replies_to(
+    ask: Ask, template: PromptTemplate, grid: ParameterGrid, cases: Iterable[Mapping[str, Any]], *, repeats: int
+) -> dict[str, list[dict[str, Any]]]:
+    """Ask each different case once, and return its replies, one a repeat, by its canonical JSON."""
+    unique = {canonical(case): case for case in cases}
+    replies: dict[str, list[dict[str, Any]]] = {key: [] for key in unique}
+    if not unique:
+        return replies
+    frame, places = ask(template, grid, cases=list(unique.values()), repeats=repeats), list(unique)
+    for row in zip(*(frame[column] for column in REPLY), strict=True):
+        reply = dict(zip(REPLY, row, strict=True))
+        replies[places[reply["case"]]].append(reply)
+    return replies
 
 
 def read_object(text: str | None, key: str, *, judged: Iterable[str] = ()) -> tuple[dict[str, Any] | None, str]:
@@ -142,18 +169,12 @@ class ModelJudge(Scorer):
             msg = f"{self.name} has to ask a model: give it to run.score(...) of a run that a lab made or loaded"
             raise ScoreError(msg)
         cases = self.cases(answers)
-        keys = [canonical(case) for case in cases]
-        unique = dict(zip(keys, cases, strict=True))
-        if not unique:
-            return []
-        frame = self.ask(self.template, self.grid, cases=list(unique.values()), repeats=self.repeats)
-        replies: dict[str, list[dict[str, Any]]] = {key: [] for key in unique}
-        places = list(unique)
-        columns = ("case", "output", "finish_reason", "error", "request_id", "output_id", "status")
-        for row in zip(*(frame[column] for column in columns), strict=True):
-            replies[places[row[0]]].append(dict(zip(columns, row, strict=True)))
-        scores = {key: self._score(found, unique[key][OUTPUT]) for key, found in replies.items()}
-        return [scores[key] for key in keys]
+        replies = replies_to(self.ask, self.template, self.grid, cases, repeats=self.repeats)
+        scores: dict[str, Score] = {}
+        for case in cases:
+            if (key := canonical(case)) not in scores:
+                scores[key] = self._score(replies[key], case[OUTPUT])
+        return [scores[canonical(case)] for case in cases]
 
     def _score(self, replies: Sequence[Mapping[str, Any]], judged: str) -> Score:
         """Return the score of one answer from the replies to all repeats; those that cannot be read are counted."""
@@ -243,10 +264,8 @@ def model_judge(
     if OUTPUT not in template.variables:
         msg = "the rubric never shows {{ output }}, the answer that is judged"
         raise ScoreError(msg)
-    sent: dict[str, Any] = {"max_tokens": max_tokens, "temperature": temperature, **parameters}
-    sent = {key: value for key, value in sent.items() if value is not None}
-    if structured:
-        sent["response_format"] = response_format({"explanation": {"type": "string"}, "score": _schema(known)})
+    given = {"max_tokens": max_tokens, "temperature": temperature, **parameters}
+    sent = sent_parameters(given, "score", _schema(known), structured=structured)
     _check_repeats(repeats, sent)
     grid = ParameterGrid(model=model, **sent)
     if len(grid) != 1:

@@ -17,7 +17,7 @@ from promptlab._json import canonical, digest
 from promptlab.errors import RatingError
 from promptlab.grids import ParameterGrid
 from promptlab.judging import Placed, Session
-from promptlab.model_judges import Ask, fence_of, read_object, response_format
+from promptlab.model_judges import Ask, fence_of, read_object, replies_to, sent_parameters
 from promptlab.stats import Agreement, PositionBias
 from promptlab.templates import PromptTemplate
 from promptlab.verdicts import Choice, Verdict
@@ -141,15 +141,10 @@ def rated(session: Session, ask: Ask, *, model: str, structured: bool, parameter
     rater, how = f"{PREFIX}{model}", digest([COMPARE.key, dict(grid[0].params)])
     _refuse_other(session, rater, how)
     cases = {placed.id: _both_orders(session, placed) for placed in session.asked}
-    unique = {canonical(case): case for both in cases.values() for case in both}
-    said, unread = dict.fromkeys(unique), 0
-    if unique:
-        frame = ask(COMPARE, grid, cases=list(unique.values()), repeats=1)
-        places = list(unique)
-        for case, status, output in zip(frame["case"], frame["status"], frame["output"], strict=True):
-            judged = (unique[places[case]]["first"], unique[places[case]]["second"])
-            said[places[case]] = _read(output if status == "ok" else None, judged)
-        unread = sum(each is None for each in said.values())
+    asked = [case for both in cases.values() for case in both]
+    replies = replies_to(ask, COMPARE, grid, asked, repeats=1)
+    said = {key: _read(replies[key][0], case) for case in asked for key in [canonical(case)]}
+    unread = sum(each is None for each in said.values())
     pairs = {key: tuple(said[canonical(case)] for case in both) for key, both in cases.items()}
     if not session.is_finished(rater):
         for placed in session.asked:
@@ -176,11 +171,8 @@ def _refuse_other(session: Session, rater: str, how: str) -> None:
 
 
 def _grid(model: str, structured: bool, parameters: Mapping[str, Any]) -> ParameterGrid:  # noqa: FBT001 - a switch
-    sent = {key: value for key, value in parameters.items() if value is not None}
-    if structured:
-        better = {"type": "string", "enum": list(SAID)}
-        sent["response_format"] = response_format({"explanation": {"type": "string"}, "better": better})
-    grid = ParameterGrid(model=model, **sent)
+    better = {"type": "string", "enum": list(SAID)}
+    grid = ParameterGrid(model=model, **sent_parameters(parameters, "better", better, structured=structured))
     if len(grid) != 1:
         msg = f"a model that rates has one setting, not {len(grid)}"
         raise RatingError(msg)
@@ -198,8 +190,9 @@ def _both_orders(session: Session, placed: Placed) -> tuple[dict[str, str], dict
     )
 
 
-def _read(text: Any, judged: tuple[str, str]) -> str | None:
-    found, _ = read_object(text if isinstance(text, str) else None, "better", judged=judged)
+def _read(reply: Mapping[str, Any], case: Mapping[str, str]) -> str | None:
+    text = reply["output"] if reply["status"] == "ok" and isinstance(reply["output"], str) else None
+    found, _ = read_object(text, "better", judged=(case["first"], case["second"]))
     return SAID.get(str(found["better"]).strip().casefold()) if found else None
 
 

@@ -36,8 +36,7 @@ class Exported:
     left_out: Mapping[str, int]
 
     def __repr__(self) -> str:
-        rest = ", ".join(f"{number:,} {why}" for why, number in self.left_out.items())
-        return f"<Exported {_text.count(self.pairs, 'pair')} to {self.path}{f'; left out: {rest}' if rest else ''}>"
+        return f"<Exported {_text.count(self.pairs, 'pair')} to {self.path}{_text.left_out(self.left_out)}>"
 
 
 def write(session: Session, rater: str, path: str | Path, *, prompt: PromptOf) -> Exported:

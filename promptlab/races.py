@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from promptlab import _text, analysis, racing, results, stats
-from promptlab.analysis.frames import LESS_IS_BETTER
+from promptlab import _text, analysis, racing, scoring
+from promptlab.analysis import frames
 from promptlab.errors import PlanError, ScoreError
 from promptlab.launch import Round
 from promptlab.plans import Plan
@@ -246,8 +246,8 @@ class Course:
         self.metric = metric if isinstance(metric, str) else _scorer(metric, plan)
         self.rule = racing.Rule(self.candidates, len(plan.cases), block, confidence, difference)
         self._plan = plan
-        is_less = self.name in LESS_IS_BETTER if lower_is_better is None else lower_is_better
-        self._sign = -1.0 if is_less else 1.0
+        self._named: Mapping[int, tuple[str, dict[str, Any]]] = {}
+        self._sign = -1.0 if frames.less_is_better(self.name, lower_is_better) else 1.0
         self._order = list(range(len(plan.cases)))
         random.Random(seed).shuffle(self._order)  # noqa: S311 - a design, not a secret
         self._start_over()
@@ -362,8 +362,12 @@ class Course:
         margin = "" if drop.is_beaten else f"{self.rule.difference:g} than "
         return f"{dropped}: {'beaten by' if drop.is_beaten else 'not better by'} {margin}{other}"
 
-    def _names(self, run: Run) -> dict[int, tuple[str, dict[str, Any]]]:
-        """Return candidate -> what it is called, and its settings."""
+    def _names(self, run: Run) -> Mapping[int, tuple[str, dict[str, Any]]]:
+        """Return candidate -> what it is called, and its settings; of one plan they are always the same."""
+        self._named = self._named or self._read_names(run)
+        return self._named
+
+    def _read_names(self, run: Run) -> dict[int, tuple[str, dict[str, Any]]]:
         frame, columns = run.frame(), run.setting_columns
         first = frame.iloc[:: len(self._order) * self._plan.repeats][columns].to_dict("records")
         settings: list[dict[str, Any]] = [{str(name): value for name, value in each.items()} for each in first]
@@ -419,17 +423,8 @@ def _problems(
 
 def _scorer(metric: Scorer | Callable[..., Any], plan: Plan) -> Scorer:
     """Return what scores, if it finds what it needs in the plan's cases."""
-    made, columns = scorer(metric), plan.cases.columns
-    problems = []
-    for column in made.columns:
-        if column not in columns:
-            near = _text.nearest(column, columns)
-            there = f"did you mean {near!r}?" if near else f"they have {', '.join(map(repr, columns)) or 'no columns'}"
-            problems.append(f"{made.name}: the cases have no column {_text.brief(column)}; {there}")
-    if made.name in results.COLUMNS:
-        problems.append(
-            f"a scorer cannot be called {made.name!r}, a name that results have; give it another: name='...'"
-        )
+    made = scorer(metric)
+    problems = [*scoring.problems_of(made, plan.cases.columns, whose="the cases")]
     if problems:
         raise PlanError(problems)
     return made
@@ -476,5 +471,4 @@ def _estimate(values: NDArray[np.float64], metric: str) -> Interval | None:
     known = np.isfinite(values)
     if not known.any():
         return None
-    estimate = stats.mean_interval if metric in LESS_IS_BETTER else analysis.estimate  # money is no rate
-    return estimate(values[known].tolist(), np.nonzero(known)[0].tolist())
+    return analysis.estimate(values[known].tolist(), np.nonzero(known)[0].tolist(), metric=metric)

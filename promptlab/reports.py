@@ -106,7 +106,7 @@ class _Told:
     @cached_property
     def facts(self) -> list[tuple[str, str]]:
         """How many trials there were, what became of them, and what they took."""
-        frame, spent = self.results.frame(), accounts.spending(self.store, self.run.id)
+        frame, spent = self.results.frame(), self._spent
         latency = frame.loc[frame["status"] == "ok", "latency_ms"].dropna()
         states = results.counts(self.store, self.run.id)
         cost = "free" if spent.cost_usd == 0 and spent.attempts else _text.usd(spent.cost_usd)
@@ -126,9 +126,13 @@ class _Told:
         ]
 
     @cached_property
+    def _spent(self) -> accounts.Spending:
+        return accounts.spending(self.store, self.run.id)
+
+    @cached_property
     def remarks(self) -> list[str]:
         """What to know about the money and the state."""
-        spent, reused = accounts.spending(self.store, self.run.id), int(self.results.frame()["reused"].sum())
+        spent, reused = self._spent, int(self.results.frame()["reused"].sum())
         told = [
             (
                 self.run.status != "done",

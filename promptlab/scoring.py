@@ -132,7 +132,7 @@ def _checked(scorers: Sequence[Scorer | Callable[..., Any]], run: RunRow) -> lis
         msg = "score() needs a scorer, e.g. score(exact_match('capital')), or a function of (output, case)"
         raise ScoreError(msg)
     made = {each.key: each for each in map(scorer, scorers)}
-    problems = [problem for each in made.values() for problem in _problems(each, run)]
+    problems = [problem for each in made.values() for problem in problems_of(each, run.plan["columns"])]
     names = Counter(each.name for each in made.values())
     problems += [
         f"{number} scorers are called {name!r}; give each a name of its own: name='...'"
@@ -144,15 +144,15 @@ def _checked(scorers: Sequence[Scorer | Callable[..., Any]], run: RunRow) -> lis
     return list(made.values())
 
 
-def _problems(scorer: Scorer, run: RunRow) -> Iterator[str]:
+def problems_of(scorer: Scorer, columns: Sequence[str], whose: str = "the cases of this run") -> Iterator[str]:
+    """Yield what is wrong with a scorer for cases with these columns."""
     if scorer.name in results.COLUMNS or scorer.name in _NAMES_TAKEN:
         yield f"a scorer cannot be called {scorer.name!r}, a name that results have; give it another: name='...'"
-    columns = run.plan["columns"]
     for column in scorer.columns:
         if column not in columns:
             near = _text.nearest(column, columns)
             there = f"did you mean {near!r}?" if near else f"they have {', '.join(map(repr, columns)) or 'no columns'}"
-            yield f"{scorer.name}: the cases of this run have no column {_text.brief(column)}; {there}"
+            yield f"{scorer.name}: {whose} have no column {_text.brief(column)}; {there}"
 
 
 _CASE = "select inputs from cases where id = ?"

@@ -24,16 +24,27 @@ from collections.abc import Hashable, Sequence
 from promptlab import stats
 from promptlab.stats import CONFIDENCE, Interval
 
-__all__ = ["estimate"]
+__all__ = ["MEASUREMENTS", "estimate"]
+
+#: Metrics that are measured, by the frame or by the built-in scorers of the same; less of them is better.
+MEASUREMENTS = (
+    *("cost_usd", "latency_ms", "prompt_tokens", "cached_tokens", "completion_tokens"),
+    *("reasoning_tokens", "total_tokens", "cost", "latency", "length"),
+)
 
 
 def estimate(
-    values: Sequence[float], cases: Sequence[Hashable], *, confidence: float = CONFIDENCE, seed: int = 0
+    values: Sequence[float],
+    cases: Sequence[Hashable],
+    *,
+    metric: str = "",
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
 ) -> Interval:
     """Return the mean of some trials' values with an interval over their cases.
 
-    Values that are all 0 or 1 are a rate (`stats.grouped_rate`), others a mean (`stats.mean_interval`). Of no values
-    nothing is known: NaN.
+    Values that are all 0 or 1 are a rate (`stats.grouped_rate`), others, and all measurements, a mean
+    (`stats.mean_interval`). Of no values nothing is known: NaN.
 
     Parameters
     ----------
@@ -41,6 +52,8 @@ def estimate(
         One a trial, none of them missing.
     cases
         The case of each.
+    metric
+        What they are of; one of `MEASUREMENTS` is no rate, even where a free model cost 0 each time.
 
     >>> estimate([1, 1, 0, 0, 1, 1, 1, 1], "aabbccdd")
     0.75 [0.277, 0.959]
@@ -49,6 +62,6 @@ def estimate(
     """
     if not len(values):
         return Interval(math.nan, math.nan, math.nan, confidence)
-    if set(values) <= {0, 1}:
+    if metric not in MEASUREMENTS and set(values) <= {0, 1}:
         return stats.grouped_rate(values, cases, confidence=confidence)
     return stats.mean_interval(values, cases, confidence=confidence, seed=seed)

@@ -127,8 +127,8 @@ class _Study:
         return rows
 
     def less_is_better(self, metric: str) -> bool:
-        """Return whether less is better: as was said, or by the metric's name; of a rate more is."""
-        return frames.less_is_better(metric, self.lower_is_better, is_binary=self.scales[metric].unit == "%")
+        """Return whether less is better: as was said, or by the metric's name."""
+        return frames.less_is_better(metric, self.lower_is_better)
 
     def sentence(self, row: Mapping[Hashable, Any], inner: pd.DataFrame | None) -> str:
         """Return what one contrast shows, and in how many settings of its own it does."""

@@ -10,14 +10,10 @@ import pandas as pd
 
 from promptlab import _text
 from promptlab._json import compact
+from promptlab.analysis import MEASUREMENTS
 from promptlab.errors import AnalysisError
 from promptlab.results import COLUMNS
 
-#: Metrics of which less is better: measurements, and the built-in scorers of the same.
-LESS_IS_BETTER = (
-    *("cost_usd", "latency_ms", "prompt_tokens", "cached_tokens", "completion_tokens"),
-    *("reasoning_tokens", "total_tokens", "cost", "latency", "length"),
-)
 #: Numeric columns that are names or places, not measurements.
 _NO_METRICS = {
     *("position", "version", "case", "repeat", "reused", "trial_id", "sample_id", "output_id", "attempt_id"),
@@ -93,7 +89,7 @@ def is_numeric(column: pd.Series[Any]) -> bool:
 def is_binary(values: pd.Series[Any]) -> bool:
     """Return whether values are 0 or 1 only, missing ones aside; a measurement, by its name, is no rate even so."""
     known = values.dropna()
-    return values.name not in LESS_IS_BETTER and bool(len(known)) and bool(known.isin((0.0, 1.0)).all())
+    return values.name not in MEASUREMENTS and bool(len(known)) and bool(known.isin((0.0, 1.0)).all())
 
 
 def values(frame: pd.DataFrame, metric: str, *, failed_as: float | None = None) -> pd.Series[Any]:
@@ -103,9 +99,9 @@ def values(frame: pd.DataFrame, metric: str, *, failed_as: float | None = None) 
     return found if failed_as is None else found.mask(found.isna() & is_failed(frame), failed_as)
 
 
-def less_is_better(metric: str, said: bool | None, *, is_binary: bool) -> bool:  # noqa: FBT001 - the user's own word
-    """Return whether less of a metric is better: as the user said, or by its name; of a rate more is better."""
-    return metric in LESS_IS_BETTER and not is_binary if said is None else said
+def less_is_better(metric: str, said: bool | None) -> bool:  # noqa: FBT001 - the user's own word
+    """Return whether less of a metric is better: as the user said, or else of measurements."""
+    return metric in MEASUREMENTS if said is None else said
 
 
 def is_failed(frame: pd.DataFrame) -> pd.Series[Any]:
@@ -225,7 +221,7 @@ def _unknown(frame: pd.DataFrame, name: Any, what: str) -> str:
 
 def _metrics_there(frame: pd.DataFrame) -> str:
     scored = [name for name in score_columns(frame) if is_numeric(frame[name])]
-    others = [name for name in LESS_IS_BETTER if name in frame.columns]
+    others = [name for name in MEASUREMENTS if name in frame.columns]
     return f"metrics are {_listed([*scored, *others])}"
 
 

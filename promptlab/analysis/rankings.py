@@ -46,7 +46,7 @@ def best(
     columns = _axes_by(frame, by, [axis for axis in axes if axis not in pooled])
     values = frames.values(frame, name, failed_as=failed_as)
     is_binary = frames.is_binary(values)
-    less = frames.less_is_better(name, lower_is_better, is_binary=is_binary)
+    less = frames.less_is_better(name, lower_is_better)
     ranked = _ranked(frame, columns, name, less_is_better=less, failed_as=failed_as, confidence=confidence, seed=seed)
     allowed, left_out = _within(frame, ranked, at_most or {})
     matched = [axis for axis in axes if axis not in columns and axis not in pooled]

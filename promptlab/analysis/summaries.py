@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from promptlab import _text, analysis, stats
+from promptlab import _text, analysis
 from promptlab.analysis import frames, words
 from promptlab.analysis.frames import By
 from promptlab.analysis.tables import Rich, Table
@@ -78,8 +78,8 @@ def group_figures(
         return {**_counted(part, has, failed), **found}
     values = frames.values(part, metric, failed_as=failed_as)
     has = values.notna()
-    estimate = stats.mean_interval if metric in frames.LESS_IS_BETTER else analysis.estimate  # money is no rate
-    interval = estimate(list(values[has]), list(part["case"][has]), confidence=confidence, seed=seed)
+    scored, cases = list(values[has]), list(part["case"][has])
+    interval = analysis.estimate(scored, cases, metric=metric, confidence=confidence, seed=seed)
     figures = {"metric": metric, "mean": interval.estimate, "low": interval.low, "high": interval.high}
     return {**figures, **_counted(part, has, failed), **found}
 

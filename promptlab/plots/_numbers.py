@@ -107,7 +107,7 @@ def values_of(frame: pd.DataFrame, metric: str) -> pd.Series[Any]:
     column(frame, metric, "metric")
     if not frame[metric].isna().all():  # a column that is all unknown is a metric still
         frames.metrics(frame, metric)
-    values = frames.values(frame, metric).where(frame["status"] == "ok")
+    values = frames.values(frame, metric)
     if values.isna().all():
         msg = f"metric {metric!r} has no value in any of {_text.count(len(frame), 'trial')}: {_why(frame, metric)}"
         raise AnalysisError(msg)
@@ -146,7 +146,8 @@ def is_less_better(frame: pd.DataFrame, metric: str, said: bool | None) -> bool:
     """Return whether less of a metric is better: as the user said, or by its name."""
     from promptlab.analysis import frames  # noqa: PLC0415 - loads pandas
 
-    return frames.less_is_better(metric, said, is_binary=frames.is_binary(values_of(frame, metric)))
+    values_of(frame, metric)  # says what is wrong with the metric
+    return frames.less_is_better(metric, said)
 
 
 def ends(data: pd.DataFrame, middle: str = "mean", low: str = "low", high: str = "high", factor: float = 1.0) -> Any:

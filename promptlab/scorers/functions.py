@@ -1,8 +1,8 @@
 """Scorers made of any Python function of (output, case).
 
 Its key is its name and the hash of its source, so a function that is edited is another scorer. What the source does not
-show (a variable of an enclosing function, a default that is computed, a callable object) needs `version=`, which then
-stands for all of it. Helpers and globals that the function uses are not looked into: change `version=` with them.
+show (a variable of an enclosing function or of the notebook, a default that is computed, a callable object) needs
+`version=`, which then stands for all of it. Functions that it calls are not looked into: change `version=` with them.
 """
 
 from __future__ import annotations
