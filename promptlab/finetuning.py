@@ -223,10 +223,6 @@ def example(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _unlearned(message: Mapping[str, Any]) -> dict[str, Any]:
-    return {**message, "weight": 0}
-
-
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _FIELDS = {"role", "content", "name", "weight", "refusal", "tool_calls", "tool_call_id", "function_call"}
 _SECRET = re.compile(  # AWS, GitHub, Slack, private keys; those of model providers are known to `redact`

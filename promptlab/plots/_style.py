@@ -33,7 +33,6 @@ DASHES: tuple[Any, ...] = (
     (0, (3, 1.2)),
     (0, (1, 1)),
 )
-HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "----", "++++")
 MAP = "cividis"
 INK, QUIET, FAINT = "#1F2328", "#59636E", "#D1D9E0"  # of text, of notes, of grids: 15.8, 6.1 and 1.4 to white
 WIDTH_IN = 7.2  # 720 CSS pixels: a notebook's output is 800 to 1,000 wide
